@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * dlog.h - libdlog: read what a guest kernel wrote into a region.
+ *
+ * A source (struct dlog) is one opened file.  A reader (struct dlog_reader)
+ * merges the records of one or more sources by time.  Everything in a file
+ * is hostile input: no function here crashes, reads outside the file, loops
+ * for ever or uses memory beyond a constant for each ring, whatever the
+ * bytes are and however they change meanwhile.
+ *
+ * Errors: functions return 0 or a positive result, or a negative errno;
+ * where they take a struct dlog_error *, it then holds one complete sentence
+ * that names the file, the reason and what to do, fit to be printed.  It may
+ * be NULL.
+ *
+ * Times: "time" is the guest's clock (local_clock(), printk's clock) in ns
+ * since that boot; "real" is wall clock in ns since 1970, 0 when unknown.
+ *
+ * Threads: an object is used by one thread at a time.
+ */
+#ifndef LIBDLOG_DLOG_H
+#define LIBDLOG_DLOG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define DLOG_API __attribute__((visibility("default")))
+
+struct dlog;
+struct dlog_reader;
+
+struct dlog_error {
+	char text[512];
+};
+
+/* ---- one region file ---- */
+
+enum dlog_open_flags {
+	DLOG_OPEN_WRITE = 1, /* also for dlog_set_control() */
+};
+
+/*
+ * Open a region file.  -ENOENT, -EACCES: as open(2).  -EISDIR, -ENODATA
+ * (empty), -EBADMSG (no or damaged superblock, both copies), -EPROTO (newer
+ * incompatible format), -ERANGE (file shorter than the region), -EINVAL
+ * (contradicts itself).  The file is mapped shared and never written unless
+ * DLOG_OPEN_WRITE.
+ */
+DLOG_API int dlog_open(struct dlog **out, const char *path, unsigned int flags,
+		       struct dlog_error *err);
+/* The same on memory that the caller keeps until dlog_close(); @name for
+ * messages. */
+DLOG_API int dlog_open_memory(struct dlog **out, const void *mem, size_t size,
+			      const char *name, struct dlog_error *err);
+DLOG_API void dlog_close(struct dlog *d);
+
+struct dlog_info {
+	const char *path; /* as given; valid until dlog_close() */
+	uint8_t uuid[16];
+	char label[65];
+	uint64_t created; /* wall clock, ns */
+	uint64_t region_size, file_size, ring_size, catalog_size;
+	uint32_t nr_rings, subbuf_size, nr_cpus, boot_slots;
+	uint32_t compat, ro_compat, incompat;
+	bool backup; /* first superblock was damaged, the second is used */
+};
+
+DLOG_API void dlog_get_info(struct dlog *d, struct dlog_info *info);
+
+/* The state page, within bounds. */
+struct dlog_live {
+	uint32_t status; /* enum dlog_status of dlog_abi.h */
+	uint32_t boot; /* 0: no guest yet */
+	uint64_t status_time;
+	uint32_t memtype; /* enum dlog_memtype */
+	uint32_t period_ms; /* heartbeat period */
+	bool recording; /* as the guest sees it */
+	bool stop_asked; /* the control word */
+	uint32_t online;
+};
+
+struct dlog_beat {
+	uint32_t cpu, ring, boot;
+	bool online;
+	uint64_t time; /* guest clock of the last heartbeat */
+	uint64_t beats, position, records, dropped;
+	uint64_t behind; /* ns behind the newest heartbeat of this boot */
+	uint64_t age; /* ns of wall clock since, UINT64_MAX: not known */
+	bool stale; /* online, and older than 3 periods */
+};
+
+DLOG_API void dlog_get_live(struct dlog *d, struct dlog_live *live);
+/* Heartbeat of @cpu: 1, or 0 when that CPU has none in the current boot. */
+DLOG_API int dlog_get_beat(struct dlog *d, uint32_t cpu,
+			   struct dlog_beat *beat);
+/* Ask the guest to stop or go on recording.  Needs DLOG_OPEN_WRITE. */
+DLOG_API int dlog_set_control(struct dlog *d, bool stop);
+
+struct dlog_boot_entry {
+	uint32_t boot;
+	bool known; /* its table entry is there; else only records are */
+	bool has_records; /* some of its records are still in the rings */
+	char release[65], machine[17];
+	uint8_t boot_id[16];
+	uint64_t start_time, start_real;
+	uint64_t kernel_text;
+	/*
+	 * How it ended: the status word it left (from the next boot's entry,
+	 * for the latest boot from the state page), its time on this boot's
+	 * clock, and its last heartbeat.
+	 */
+	uint32_t end_status;
+	uint64_t end_time, last_beat;
+	uint64_t first_time, last_time; /* of records; 0 without */
+};
+
+/*
+ * Boots known from the table or from records, oldest first.  Returns their
+ * number, or a negative errno; *out is to be free()d.
+ */
+DLOG_API int dlog_get_boots(struct dlog *d, struct dlog_boot_entry **out);
+
+/* Loss, for one ring and one boot (DESIGN P5). */
+struct dlog_loss {
+	uint32_t ring, boot;
+	uint64_t records; /* still there and valid */
+	uint64_t reserved; /* that this boot ever wrote into this ring */
+	uint64_t overwritten; /* by a later lap */
+	uint64_t torn; /* begun, never finished */
+	uint64_t corrupt; /* finished once, no longer valid */
+	uint64_t dropped; /* could not be taken */
+	uint64_t bytes; /* of valid records, START records included */
+	uint64_t bad_bytes; /* skipped: torn, corrupt, garbage */
+};
+
+/* Scan everything: one entry for each ring and boot, by boot then ring. */
+DLOG_API int dlog_get_loss(struct dlog *d, struct dlog_loss **out);
+
+/* Last registers of @cpu in @boot (0: any): 1 found, 0 not there. */
+struct dlog_reg_entry {
+	uint32_t boot, cpu, reason, machine;
+	uint64_t time;
+	uint64_t control[8];
+	uint32_t prstatus_size;
+	uint8_t prstatus[1024];
+};
+DLOG_API int dlog_get_regs(struct dlog *d, uint32_t cpu, uint32_t boot,
+			   struct dlog_reg_entry *regs);
+
+/* Wall clock of @time in @boot by the clock table, 0 when not known. */
+DLOG_API uint64_t dlog_real_time(struct dlog *d, uint32_t boot, uint64_t time);
+
+/* Event type @id: 1 found (strings valid until dlog_close()), 0 not. */
+struct dlog_event_desc {
+	uint32_t id;
+	const char *name, *fields, *format;
+};
+DLOG_API int dlog_get_event(struct dlog *d, uint32_t id,
+			    struct dlog_event_desc *desc);
+
+/* ---- records ---- */
+
+struct dlog_entry {
+	struct dlog *source;
+	uint32_t ring, boot;
+	uint64_t position;
+	uint64_t time, real;
+	uint32_t kind; /* enum dlog_kind */
+	uint32_t arg;
+	uint8_t level; /* 0..7, see dlog_kind_level() for non-text kinds */
+	uint16_t facility;
+	uint32_t caller; /* caller word, DLOG_CALLER_UNKNOWN when none */
+	/*
+	 * For text kinds the text, as the guest wrote it, pieces of one
+	 * printk line joined; else the raw data.  Not NUL-terminated; valid
+	 * until the next call on the reader.
+	 */
+	const uint8_t *data;
+	size_t len;
+};
+
+enum dlog_reader_flags {
+	DLOG_READER_FOLLOW = 1, /* next() waits for more records */
+	DLOG_READER_NEW = 2, /* begin at what is written from now on */
+};
+
+/* Merge @n sources by (boot order,) wall or guest time, ring, position. */
+DLOG_API int dlog_reader_new(struct dlog_reader **out, struct dlog **sources,
+			     size_t n, unsigned int flags,
+			     struct dlog_error *err);
+DLOG_API void dlog_reader_free(struct dlog_reader *r);
+/* Only boot @boot (of each source); 0: all.  Before the first next(). */
+DLOG_API void dlog_reader_set_boot(struct dlog_reader *r, uint32_t boot);
+/*
+ * The next record: 1, and *e is filled; 0 at the end (when following: none
+ * within @timeout_ms, -1: wait for ever, 0: do not wait); or a negative
+ * errno.  START records are not shown.
+ */
+DLOG_API int dlog_reader_next(struct dlog_reader *r, struct dlog_entry *e,
+			      int timeout_ms);
+
+/* ---- rendering ---- */
+
+/* Names: "panic", "write-back", "printk"; "?" for an unknown value. */
+DLOG_API const char *dlog_status_name(uint32_t status);
+DLOG_API const char *dlog_memtype_name(uint32_t memtype);
+DLOG_API const char *dlog_kind_name(uint32_t kind);
+DLOG_API const char *dlog_level_name(uint32_t level); /* emerg .. debug */
+DLOG_API const char *dlog_facility_name(uint32_t facility);
+
+/*
+ * One line (or several) of plain text for a record of any kind, raw guest
+ * text included: the caller escapes it for its sink.  Returns the length
+ * that it has or would have, as snprintf().
+ */
+DLOG_API size_t dlog_entry_text(const struct dlog_entry *e, char *buf,
+				size_t size);
+
+/* ---- formatting a file ---- */
+
+struct dlog_create_args {
+	uint64_t size; /* bytes; 0: 16 MiB */
+	uint32_t rings; /* 0: 4 */
+	uint32_t subbuf_size; /* 0: chosen from the ring size */
+	uint32_t cpus; /* 0: chosen */
+	uint32_t boots; /* 0: chosen */
+	uint64_t catalog; /* bytes, 0: chosen */
+	bool has_uuid;
+	uint8_t uuid[16]; /* else random */
+	char label[65];
+	bool force; /* replace what exists */
+};
+
+/*
+ * Create @path and format it: 0600, never through a symbolic link, whole or
+ * not at all (temporary file, fsync, rename).  Blocks are allocated.
+ * -EEXIST without force, -EINVAL, -ENOSPC ...
+ */
+DLOG_API int dlog_create(const char *path, const struct dlog_create_args *args,
+			 struct dlog_error *err);
+
+/*
+ * Lock @fd (of a region file) against a second VMM: 0, or -EBUSY while
+ * another open file holds it.  Held until every copy of @fd is closed.
+ */
+DLOG_API int dlog_lock(int fd);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

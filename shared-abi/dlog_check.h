@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * dlog_check.h - the 32-bit check with which each record proves itself.
+ *
+ * A polynomial over 64-bit words modulo 2^64, started from a seed (region
+ * and ring) and a position, and finished by a multiplication that brings
+ * every bit into the 32 that are kept.  docs/abi.md, "Why this check", has
+ * the measurements that chose it.  Two properties matter to callers:
+ *
+ * - The same words at another position, in another ring or in another region
+ *   have another check: a record of an earlier lap cannot pass for a live
+ *   one.
+ * - The hash of any run of words follows from the prefix hashes of the whole
+ *   (dlog_hash_range), so a reader tests every offset of a damaged
+ *   sub-buffer in time linear in its size, whatever an attacker wrote there.
+ *
+ * Plain integer arithmetic: the same on every CPU and compiler.
+ */
+#ifndef DLOG_CHECK_H
+#define DLOG_CHECK_H
+
+#include "dlog_types.h"
+
+#ifndef UINT64_C
+#define UINT64_C(x) x##ULL
+#endif
+
+#define DLOG_HASH_K UINT64_C(0x9e3779b97f4a7c15)
+#define DLOG_HASH_M UINT64_C(0xff51afd7ed558ccd)
+
+
+/* Bring high bits down: without it, high bits of two words could cancel. */
+DLOG_INLINE uint64_t dlog_hash_fold(uint64_t w)
+{
+	return w ^ (w >> 32);
+}
+
+DLOG_INLINE uint64_t dlog_hash_init(uint64_t seed, uint64_t position)
+{
+	uint64_t h = (seed ^ position) * DLOG_HASH_M;
+
+	return h ^ (h >> 32);
+}
+
+DLOG_INLINE uint64_t dlog_hash_word(uint64_t h, uint64_t w)
+{
+	return h * DLOG_HASH_K + dlog_hash_fold(w);
+}
+
+/* Never 0, so that zeroed memory holds no valid record. */
+DLOG_INLINE uint32_t dlog_hash_final(uint64_t h)
+{
+	uint32_t check;
+
+	h ^= h >> 32;
+	check = (uint32_t)((h * DLOG_HASH_M) >> 32);
+	return check ? check : 1;
+}
+
+/* Seed of one ring of one region; @uuid points to 16 bytes. */
+DLOG_INLINE uint64_t dlog_hash_seed(const void *uuid, uint32_t ring)
+{
+	uint64_t h = dlog_hash_init(dlog_load64(uuid), ring);
+
+	h = dlog_hash_word(h, dlog_load64((const uint8_t *)uuid + 8));
+	return (h ^ (h >> 32)) * DLOG_HASH_M;
+}
+
+/* @len bytes, zero-padded to whole words as they lie in the region. */
+DLOG_INLINE uint64_t dlog_hash_bytes(uint64_t h, const void *data, size_t len)
+{
+	const uint8_t *p = data;
+
+	for (; len >= 8; p += 8, len -= 8)
+		h = dlog_hash_word(h, dlog_load64(p));
+	if (len) {
+		uint64_t w = 0;
+
+		__builtin_memcpy(&w, p, len);
+		h = dlog_hash_word(h, w);
+	}
+	return h;
+}
+
+#endif

@@ -1,0 +1,669 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * dlog_region.h - everything about a region but its records: is it one, what
+ * is where, taking it over at boot, and the producer's words in it.
+ *
+ * The host formats (dlog_super_layout, dlog_super_seal), both sides validate
+ * (dlog_super_check), the producer takes over (dlog_region_open, _begin,
+ * dlog_ring_init).  Taking over reads the region once; nothing here is
+ * called from an append.  Relies on dlog_ring.h.
+ *
+ * Contexts: begin and catalog functions from one task at a time; status,
+ * heartbeat and register functions from any context of the CPU whose slot
+ * they name, status from anywhere.
+ */
+#ifndef DLOG_REGION_H
+#define DLOG_REGION_H
+
+#include "dlog_ring.h"
+
+enum dlog_super_error {
+	DLOG_SUPER_OK = 0,
+	DLOG_SUPER_MAGIC, /* no superblock here */
+	DLOG_SUPER_CHECK, /* there was one, but it is damaged */
+	DLOG_SUPER_INCOMPAT, /* a newer format */
+	DLOG_SUPER_SIZE, /* region_size and the memory given differ */
+	DLOG_SUPER_GEOMETRY, /* contradicts itself */
+};
+
+DLOG_INLINE const char *dlog_super_strerror(enum dlog_super_error e)
+{
+	switch (e) {
+	case DLOG_SUPER_OK:
+		return "valid";
+	case DLOG_SUPER_MAGIC:
+		return "no dlog superblock";
+	case DLOG_SUPER_CHECK:
+		return "superblock damaged";
+	case DLOG_SUPER_INCOMPAT:
+		return "format is newer than this program";
+	case DLOG_SUPER_SIZE:
+		return "shorter than its superblock says";
+	case DLOG_SUPER_GEOMETRY:
+		return "superblock contradicts itself";
+	}
+	return "?";
+}
+
+DLOG_INLINE uint64_t dlog_super_seed(void)
+{
+	static const uint8_t none[16];
+
+	return dlog_hash_seed(none, DLOG_SEED_SUPER);
+}
+
+DLOG_INLINE uint32_t dlog_super_hash(const struct dlog_superblock *sb)
+{
+	return dlog_object_check((const uint8_t *)sb + 8, sizeof(*sb) - 8,
+				 dlog_super_seed(), 0);
+}
+
+/* Compute the check, after all other fields are set. */
+DLOG_INLINE void dlog_super_seal(struct dlog_superblock *sb)
+{
+	memcpy(sb->magic, DLOG_MAGIC, sizeof(sb->magic));
+	sb->size = sizeof(*sb);
+	sb->check = dlog_super_hash(sb);
+}
+
+DLOG_INLINE bool dlog_super_fits(uint64_t off, uint64_t size, uint64_t end)
+{
+	return off % 8 == 0 && off <= end && size <= end - off;
+}
+
+/*
+ * Is *@sb, the caller's own copy, a superblock that format 1 can use on
+ * @bytes bytes of memory?  All later arithmetic on its fields is safe once
+ * this returns DLOG_SUPER_OK.  @bytes may exceed region_size.
+ */
+DLOG_FN enum dlog_super_error dlog_super_check(const struct dlog_superblock *sb,
+					       uint64_t bytes)
+{
+	uint64_t boots;
+
+	if (memcmp(sb->magic, DLOG_MAGIC, sizeof(sb->magic)))
+		return DLOG_SUPER_MAGIC;
+	if (sb->size != sizeof(*sb) || sb->check != dlog_super_hash(sb))
+		return DLOG_SUPER_CHECK;
+	if (sb->incompat & ~DLOG_INCOMPAT_KNOWN)
+		return DLOG_SUPER_INCOMPAT;
+	if (sb->region_size > bytes)
+		return DLOG_SUPER_SIZE;
+	if (sb->region_size < DLOG_REGION_MIN ||
+	    sb->region_size > DLOG_REGION_MAX || sb->region_size % DLOG_PAGE ||
+	    sb->subbuf_size < DLOG_SUBBUF_MIN ||
+	    sb->subbuf_size > DLOG_SUBBUF_MAX ||
+	    sb->subbuf_size & (sb->subbuf_size - 1) || !sb->nr_rings ||
+	    sb->nr_rings > DLOG_RINGS_MAX || !sb->nr_cpus ||
+	    sb->nr_cpus > DLOG_CPUS_MAX || sb->boot_slots < DLOG_BOOTS_MIN ||
+	    sb->boot_slots > DLOG_BOOTS_MAX ||
+	    sb->ring_size % sb->subbuf_size ||
+	    sb->ring_size / sb->subbuf_size < DLOG_SUBBUFS_MIN ||
+	    sb->ring_size / sb->subbuf_size > DLOG_SUBBUFS_MAX)
+		return DLOG_SUPER_GEOMETRY;
+	boots = sb->boot_slots;
+	if (sb->boot_stride % 8 || sb->boot_stride > DLOG_RINGS_MAX * 32 ||
+	    sb->boot_stride < sizeof(struct dlog_boot) +
+				      sb->nr_rings *
+					      sizeof(struct dlog_boot_ring) ||
+	    sb->regs_stride % 8 || sb->regs_stride < DLOG_REGS_STRIDE ||
+	    sb->regs_stride > DLOG_PAGE * 16)
+		return DLOG_SUPER_GEOMETRY;
+	if (sb->ring_off % DLOG_PAGE || sb->state_off < DLOG_PAGE ||
+	    sb->backup_off != sb->region_size - DLOG_PAGE ||
+	    !dlog_super_fits(sb->state_off,
+			     DLOG_PAGE + sb->nr_cpus * sizeof(struct dlog_cpu),
+			     sb->boot_off) ||
+	    !dlog_super_fits(sb->boot_off, boots * sb->boot_stride,
+			     sb->clock_off) ||
+	    !dlog_super_fits(sb->clock_off,
+			     boots * 2 * sizeof(struct dlog_clock),
+			     sb->regs_off) ||
+	    !dlog_super_fits(sb->regs_off,
+			     (uint64_t)sb->nr_cpus * sb->regs_stride,
+			     sb->catalog_off) ||
+	    !dlog_super_fits(sb->catalog_off, sb->catalog_size, sb->ring_off) ||
+	    sb->ring_size > sb->region_size / sb->nr_rings ||
+	    !dlog_super_fits(sb->ring_off, sb->nr_rings * sb->ring_size,
+			     sb->backup_off))
+		return DLOG_SUPER_GEOMETRY;
+	return DLOG_SUPER_OK;
+}
+
+/*
+ * Place everything in a region of sb->region_size bytes.  Takes region_size,
+ * nr_rings, subbuf_size, nr_cpus, boot_slots and catalog_size from *@sb and
+ * sets the rest of the geometry.  Returns 0, or -EINVAL when it does not
+ * fit or a value is out of bounds; dlog_super_check() after
+ * dlog_super_seal() says more.
+ */
+DLOG_FN int dlog_super_layout(struct dlog_superblock *sb)
+{
+	uint64_t off;
+
+	if (sb->region_size < DLOG_REGION_MIN ||
+	    sb->region_size > DLOG_REGION_MAX || sb->region_size % DLOG_PAGE ||
+	    !sb->nr_rings || sb->nr_rings > DLOG_RINGS_MAX || !sb->nr_cpus ||
+	    sb->nr_cpus > DLOG_CPUS_MAX || sb->subbuf_size < DLOG_SUBBUF_MIN ||
+	    sb->subbuf_size > DLOG_SUBBUF_MAX ||
+	    sb->subbuf_size & (sb->subbuf_size - 1) ||
+	    sb->boot_slots > DLOG_BOOTS_MAX ||
+	    sb->catalog_size > sb->region_size)
+		return -EINVAL;
+	sb->boot_stride = DLOG_ALIGN_UP(
+		(uint32_t)sizeof(struct dlog_boot) +
+			sb->nr_rings * (uint32_t)sizeof(struct dlog_boot_ring),
+		64u);
+	sb->regs_stride = DLOG_REGS_STRIDE;
+	off = DLOG_PAGE;
+	sb->state_off = off;
+	off += DLOG_PAGE + sb->nr_cpus * sizeof(struct dlog_cpu);
+	sb->boot_off = off;
+	off += (uint64_t)sb->boot_slots * sb->boot_stride;
+	sb->clock_off = off;
+	off += (uint64_t)sb->boot_slots * 2 * sizeof(struct dlog_clock);
+	sb->regs_off = off;
+	off += (uint64_t)sb->nr_cpus * sb->regs_stride;
+	sb->catalog_off = off;
+	sb->catalog_size = DLOG_ALIGN_UP(sb->catalog_size, (uint64_t)8);
+	off += sb->catalog_size;
+	off = DLOG_ALIGN_UP(off, (uint64_t)DLOG_PAGE);
+	sb->ring_off = off;
+	sb->backup_off = sb->region_size - DLOG_PAGE;
+	if (off >= sb->backup_off)
+		return -EINVAL;
+	sb->ring_size = (sb->backup_off - off) / sb->nr_rings /
+			sb->subbuf_size * sb->subbuf_size;
+	if (sb->ring_size / sb->subbuf_size < DLOG_SUBBUFS_MIN)
+		return -EINVAL;
+	return 0;
+}
+
+/* A producer's hold on a region.  @sb is a copy: the region is not trusted. */
+struct dlog_region {
+	uint8_t *base;
+	struct dlog_superblock sb;
+	uint32_t boot; /* number of this boot, 0 before dlog_region_begin() */
+};
+
+DLOG_INLINE uint64_t dlog_region_seed(const struct dlog_region *rg, uint32_t n)
+{
+	return dlog_hash_seed(rg->sb.uuid, n);
+}
+
+DLOG_INLINE struct dlog_state *dlog_region_state(const struct dlog_region *rg)
+{
+	return (struct dlog_state *)(rg->base + rg->sb.state_off);
+}
+
+/* CPU slot, or NULL when the region has none for this CPU. */
+DLOG_INLINE struct dlog_cpu *dlog_region_cpu(const struct dlog_region *rg,
+					     uint32_t cpu)
+{
+	if (cpu >= rg->sb.nr_cpus)
+		return NULL;
+	return (struct dlog_cpu *)(rg->base + rg->sb.state_off + DLOG_PAGE) +
+	       cpu;
+}
+
+/*
+ * Take hold of the region in @bytes bytes at @base.  Falls back on the
+ * second superblock when the first is damaged, at the end of @bytes.
+ * Writes nothing.
+ */
+DLOG_FN enum dlog_super_error dlog_region_open(struct dlog_region *rg,
+					       void *base, uint64_t bytes)
+{
+	struct dlog_superblock *sb = &rg->sb;
+	enum dlog_super_error err;
+
+	rg->base = base;
+	rg->boot = 0;
+	if (bytes < DLOG_REGION_MIN)
+		return DLOG_SUPER_MAGIC;
+	memcpy(sb, base, sizeof(*sb));
+	err = dlog_super_check(sb, bytes);
+	if (err == DLOG_SUPER_MAGIC || err == DLOG_SUPER_CHECK) {
+		memcpy(sb, rg->base + bytes - DLOG_PAGE, sizeof(*sb));
+		if (dlog_super_check(sb, bytes) == DLOG_SUPER_OK &&
+		    sb->region_size == bytes)
+			err = DLOG_SUPER_OK;
+	}
+	if (err == DLOG_SUPER_OK && sb->ro_compat & ~DLOG_RO_COMPAT_KNOWN)
+		err = DLOG_SUPER_INCOMPAT;
+	return err;
+}
+
+/* Store a checked object: invalid first, then its words, then the check. */
+DLOG_FN void dlog_object_put(void *to, const void *from, uint32_t size,
+			     uint64_t seed, uint64_t position)
+{
+	const uint8_t *src = from;
+	uint8_t *dst = to;
+
+	dlog_put32_release(dst, 0);
+	dlog_put32(dst + 4, dlog_load32(src + 4));
+	for (uint32_t i = 8; i < size; i += 8)
+		dlog_put64(dst + i, dlog_load64(src + i));
+	dlog_put32_release(dst,
+			   dlog_object_check(from, size, seed, position));
+}
+
+/* Where a ring's stream ended. */
+struct dlog_ring_end {
+	uint64_t next; /* position of the first sub-buffer never entered */
+	uint64_t records; /* reserved by the boot that wrote last */
+	uint32_t boot; /* that boot, 0: the ring is empty */
+	uint32_t dropped;
+};
+
+/* Is a START of the sub-buffer of some lap at @p?  Fills *@start. */
+DLOG_INLINE bool dlog_start_probe(const uint8_t *p, uint64_t seed,
+				  struct dlog_start *start)
+{
+	uint32_t size;
+
+	if (dlog_load32(p + 4) != (DLOG_TYPE(DLOG_KIND_START, 0) << 16 |
+				   sizeof(*start)))
+		return false;
+	memcpy(start, p + DLOG_HDR, sizeof(*start));
+	return dlog_record_probe(p, DLOG_START_SIZE, seed, start->position,
+				 &size) == DLOG_RECORD_FULL;
+}
+
+/*
+ * Records, open ones included, in the sub-buffer at @p taken to lie at
+ * @position.  Work is bounded: on bytes made to look like many long records
+ * it gives up early, which a producer can afford and a reader (which has
+ * its own, linear way) could not.
+ */
+DLOG_FN uint32_t dlog_subbuf_count(const uint8_t *p, uint32_t subbuf_size,
+				   uint64_t seed, uint64_t position)
+{
+	uint32_t budget = subbuf_size * 16;
+	uint32_t off = 0, n = 0, size = 0;
+
+	while (off + DLOG_HDR <= subbuf_size && budget) {
+		uint32_t room = subbuf_size - off;
+		uint32_t top = dlog_load32(p + off + 4);
+		uint32_t cost = DLOG_REC_SIZE(top & 0xffff);
+
+		if (cost <= room &&
+		    dlog_record_probe(p + off, room, seed, position + off,
+				      &size) != DLOG_RECORD_NONE) {
+			n += DLOG_TYPE_KIND(top >> 16) != DLOG_KIND_START;
+			off += size;
+			continue;
+		}
+		if (cost <= room)
+			budget -= cost < budget ? cost : budget;
+		off += 8;
+	}
+	return n;
+}
+
+/* Find the end of ring @n; reads each START and at most nine sub-buffers. */
+DLOG_FN void dlog_ring_find_end(const struct dlog_region *rg, uint32_t n,
+				struct dlog_ring_end *end)
+{
+	uint32_t size = rg->sb.subbuf_size;
+	uint32_t nr = (uint32_t)(rg->sb.ring_size / size);
+	uint8_t *ring = rg->base + rg->sb.ring_off + n * rg->sb.ring_size;
+	uint64_t seed = dlog_region_seed(rg, n);
+	struct dlog_start start;
+	uint64_t last = 0;
+	bool any = false;
+
+	memset(end, 0, sizeof(*end));
+	for (uint32_t i = 0; i < nr; i++) {
+		if (!dlog_start_probe(ring + (size_t)i * size, seed, &start) ||
+		    start.position % size ||
+		    start.position >= DLOG_POSITION_END - rg->sb.ring_size ||
+		    dlog_mod(start.position / size, nr) != i)
+			continue;
+		if (any && start.position < last)
+			continue;
+		any = true;
+		last = start.position;
+		end->boot = start.boot;
+		end->records = start.records;
+		end->dropped = start.dropped;
+	}
+	if (any) {
+		end->records += dlog_subbuf_count(
+			ring + (size_t)dlog_mod(last / size, nr) * size, size,
+			seed, last);
+		end->next = last + size;
+	}
+	/*
+	 * A writer that was stopped before its START was complete, and
+	 * others behind it: those sub-buffers are used too.  One for each
+	 * context that can nest.
+	 */
+	for (uint32_t i = 0; i < 8; i++) {
+		uint32_t count = dlog_subbuf_count(
+			ring + (size_t)dlog_mod(end->next / size, nr) * size,
+			size, seed, end->next);
+
+		if (!count)
+			break;
+		end->records += count;
+		end->next += size;
+	}
+}
+
+/* What the producer knows of its own boot. */
+struct dlog_boot_info {
+	uint64_t time; /* guest clock now */
+	uint64_t real; /* wall clock now, 0: not known */
+	uint64_t kernel_text;
+	uint8_t boot_id[16]; /* all zero: none */
+	char release[64];
+	char machine[16];
+};
+
+DLOG_INLINE struct dlog_boot *dlog_boot_slot(const struct dlog_region *rg,
+					     uint32_t boot)
+{
+	return (struct dlog_boot *)(rg->base + rg->sb.boot_off +
+				    (uint64_t)((boot - 1) % rg->sb.boot_slots) *
+					    rg->sb.boot_stride);
+}
+
+/* Is the entry of @boot in its slot, or with @boot 0 any entry at @slot? */
+DLOG_INLINE bool dlog_boot_probe(const struct dlog_region *rg, uint32_t slot,
+				 struct dlog_boot *copy)
+{
+	uint64_t off = rg->sb.boot_off + (uint64_t)slot * rg->sb.boot_stride;
+	const uint8_t *p = rg->base + off;
+
+	memcpy(copy, p, sizeof(*copy));
+	return copy->size == sizeof(*copy) +
+				     rg->sb.nr_rings *
+					     sizeof(struct dlog_boot_ring) &&
+	       copy->boot && (copy->boot - 1) % rg->sb.boot_slots == slot &&
+	       copy->check ==
+		       dlog_object_check(p, copy->size,
+					 dlog_region_seed(rg, DLOG_SEED_BOOT),
+					 off);
+}
+
+/*
+ * Begin a boot: find where each ring ended (into @ends, nr_rings of them)
+ * and write the boot table entry.  When info->boot_id names the boot that is
+ * the latest in the table, that boot goes on (a driver loaded again) and
+ * the entry stays.  Sets rg->boot.  Changes the boot table alone; the caller
+ * then sets the status.  Task context, time linear in the number of
+ * sub-buffers.  Returns true when the boot goes on.
+ */
+DLOG_FN bool dlog_region_begin(struct dlog_region *rg,
+			       const struct dlog_boot_info *info,
+			       struct dlog_ring_end *ends)
+{
+	static const uint8_t no_id[16];
+	uint64_t seed = dlog_region_seed(rg, DLOG_SEED_BOOT);
+	struct dlog_state *st = dlog_region_state(rg);
+	struct dlog_boot b, last;
+	uint64_t h, off;
+	uint32_t newest = 0;
+	uint8_t *dst;
+
+	memset(&last, 0, sizeof(last));
+	for (uint32_t i = 0; i < rg->sb.boot_slots; i++)
+		if (dlog_boot_probe(rg, i, &b) && b.boot > last.boot)
+			last = b;
+	newest = last.boot;
+	for (uint32_t i = 0; i < rg->sb.nr_rings; i++) {
+		dlog_ring_find_end(rg, i, &ends[i]);
+		if (ends[i].boot > newest)
+			newest = ends[i].boot;
+	}
+	if (last.boot == newest && newest &&
+	    memcmp(info->boot_id, no_id, sizeof(no_id)) &&
+	    !memcmp(info->boot_id, last.boot_id, sizeof(no_id))) {
+		rg->boot = newest;
+		for (uint32_t i = 0; i < rg->sb.nr_rings; i++)
+			if (ends[i].boot != newest)
+				ends[i].records = ends[i].dropped = 0;
+		return true;
+	}
+
+	/* 2^32 boots: begin again rather than write a boot 0. */
+	rg->boot = newest + 1 ? newest + 1 : 1;
+	memset(&b, 0, sizeof(b));
+	b.size = sizeof(b) + rg->sb.nr_rings * sizeof(struct dlog_boot_ring);
+	b.boot = rg->boot;
+	b.start_time = info->time;
+	b.start_real = info->real;
+	b.kernel_text = info->kernel_text;
+	memcpy(b.boot_id, info->boot_id, sizeof(b.boot_id));
+	memcpy(b.release, info->release, sizeof(b.release));
+	memcpy(b.machine, info->machine, sizeof(b.machine));
+	b.prev_boot = newest;
+	if (newest && st->boot == newest) {
+		b.prev_status = st->status;
+		b.prev_status_time = st->status_time;
+	}
+	for (uint32_t i = 0; i < rg->sb.nr_cpus; i++) {
+		struct dlog_cpu *c = dlog_region_cpu(rg, i);
+
+		if (newest && c->boot == newest &&
+		    c->beat_time > b.prev_beat_time)
+			b.prev_beat_time = c->beat_time;
+	}
+
+	/* As dlog_object_put(), but the ring words come from @ends. */
+	dst = (uint8_t *)dlog_boot_slot(rg, rg->boot);
+	off = (uint64_t)(dst - rg->base);
+	dlog_put32_release(dst, 0);
+	dlog_put32(dst + 4, b.size);
+	h = dlog_record_hash_head(seed, off, b.size);
+	for (uint32_t i = 8; i < sizeof(b); i += 8) {
+		uint64_t w = dlog_load64((uint8_t *)&b + i);
+
+		dlog_put64(dst + i, w);
+		h = dlog_hash_word(h, w);
+	}
+	dst += sizeof(b);
+	for (uint32_t i = 0; i < rg->sb.nr_rings; i++, dst += 24) {
+		bool prev = ends[i].boot && ends[i].boot == newest;
+		uint64_t records = prev ? ends[i].records : 0;
+		uint64_t dropped = prev ? ends[i].dropped : 0;
+		const struct dlog_cpu *c;
+
+		/* Heartbeats know of drops after the last START. */
+		for (uint32_t n = 0; n < rg->sb.nr_cpus; n++) {
+			c = dlog_region_cpu(rg, n);
+			if (newest && c->boot == newest && c->ring == i &&
+			    c->dropped > dropped)
+				dropped = c->dropped;
+		}
+		dlog_put64(dst, ends[i].next);
+		dlog_put64(dst + 8, records);
+		dlog_put64(dst + 16, dropped);
+		h = dlog_hash_word(h, ends[i].next);
+		h = dlog_hash_word(h, records);
+		h = dlog_hash_word(h, dropped);
+		ends[i].records = ends[i].dropped = 0;
+	}
+	dlog_put32_release(rg->base + off, dlog_hash_final(h));
+	return false;
+}
+
+/*
+ * Prepare the writer of ring @n, which goes on where *@end says.  @local:
+ * one CPU only; @fence: the mapping is write-combining.
+ */
+DLOG_FN void dlog_ring_init(struct dlog_ring *r, const struct dlog_region *rg,
+			    uint32_t n, const struct dlog_ring_end *end,
+			    bool local, bool fence)
+{
+	memset(r, 0, sizeof(*r));
+	r->head = (end->next / 8) << 16 | (end->records & 0xffff);
+	r->records = end->records;
+	r->dropped = end->dropped;
+	r->place = ~(uint64_t)0;
+	r->base = rg->base + rg->sb.ring_off + n * rg->sb.ring_size;
+	r->seed = dlog_region_seed(rg, n);
+	r->units = rg->sb.subbuf_size / 8;
+	r->shift = (uint32_t)__builtin_ctz(r->units);
+	r->nr_subbufs = (uint32_t)(rg->sb.ring_size / rg->sb.subbuf_size);
+	r->boot = rg->boot;
+	r->local = local;
+	r->fence = fence;
+}
+
+/* Status and boot change in one store; the time follows. */
+DLOG_INLINE void dlog_region_status(const struct dlog_region *rg,
+				    enum dlog_status status, uint64_t time)
+{
+	struct dlog_state *st = dlog_region_state(rg);
+
+	dlog_put64(&st->status_time, time);
+	dlog_put64(&st->status, (uint64_t)rg->boot << 32 | status);
+}
+
+/* Heartbeat of @cpu, whose records go to ring number @ring, writer *@r. */
+DLOG_FN void dlog_region_beat(const struct dlog_region *rg, uint32_t cpu,
+			      uint32_t ring, const struct dlog_ring *r,
+			      uint64_t time, bool online)
+{
+	struct dlog_cpu *c = dlog_region_cpu(rg, cpu);
+	uint64_t position, records;
+	bool first;
+
+	if (!c)
+		return;
+	first = c->boot != rg->boot;
+	dlog_ring_tell(r, &position, &records);
+	dlog_put64(&c->beats, first ? 1 : c->beats + 1);
+	dlog_put64(&c->position, position);
+	dlog_put64(&c->records, records);
+	dlog_put64(&c->dropped, dlog_read64(&r->dropped));
+	dlog_put32(&c->boot, rg->boot);
+	dlog_put32(&c->ring, ring);
+	dlog_put32(&c->online, online);
+	dlog_put64(&c->beat_time, time);
+}
+
+/* Clock pair of this boot; @n counts calls, even and odd slots in turn. */
+DLOG_FN void dlog_region_clock(const struct dlog_region *rg, uint32_t n,
+			       uint64_t guest, uint64_t real, uint64_t error)
+{
+	uint64_t off = rg->sb.clock_off +
+		       ((uint64_t)((rg->boot - 1) % rg->sb.boot_slots) * 2 +
+			(n & 1)) * sizeof(struct dlog_clock);
+	struct dlog_clock c = {
+		.boot = rg->boot,
+		.guest = guest,
+		.real = real,
+		.error = error,
+	};
+
+	dlog_object_put(rg->base + off, &c, sizeof(c),
+			dlog_region_seed(rg, DLOG_SEED_CLOCK), off);
+}
+
+/*
+ * Registers of head->cpu: *@head with size, boot, check filled in here, then
+ * @prstatus.  Returns -ENOENT when the region has no slot for this CPU,
+ * -EMSGSIZE when it is too small.
+ */
+DLOG_FN int dlog_region_regs(const struct dlog_region *rg,
+			     const struct dlog_regs *head,
+			     const void *prstatus, uint32_t prstatus_size)
+{
+	uint64_t seed = dlog_region_seed(rg, DLOG_SEED_REGS);
+	struct dlog_regs r = *head;
+	uint64_t off, h;
+	uint8_t *dst;
+
+	if (r.cpu >= rg->sb.nr_cpus)
+		return -ENOENT;
+	r.size = sizeof(r) + prstatus_size;
+	if (prstatus_size % 8 || r.size > rg->sb.regs_stride)
+		return -EMSGSIZE;
+	r.boot = rg->boot;
+	r.prstatus_size = prstatus_size;
+	off = rg->sb.regs_off + (uint64_t)r.cpu * rg->sb.regs_stride;
+	dst = rg->base + off;
+	dlog_put32_release(dst, 0);
+	dlog_put32(dst + 4, r.size);
+	h = dlog_record_hash_head(seed, off, r.size);
+	for (uint32_t i = 8; i < r.size; i += 8) {
+		const uint8_t *src = i < sizeof(r) ?
+					     (const uint8_t *)&r + i :
+					     (const uint8_t *)prstatus +
+						     (i - sizeof(r));
+		uint64_t w = dlog_load64(src);
+
+		dlog_put64(dst + i, w);
+		h = dlog_hash_word(h, w);
+	}
+	dlog_put32_release(dst, dlog_hash_final(h));
+	return 0;
+}
+
+/*
+ * The catalog is one stream of records that never wraps.  Its position is
+ * the offset in the region.  Add event @name with @fields ("u32 pid; char
+ * comm[16]") unless the same name and fields are there already; @buf is
+ * scratch of at least sizeof(dlog_event_type) + all strings.  Returns the
+ * id, -ENOSPC when the catalog is full, -EINVAL, -EMSGSIZE.
+ */
+DLOG_FN int dlog_catalog_add(const struct dlog_region *rg, uint64_t time,
+			     const char *name, const char *fields, void *buf,
+			     uint32_t buf_size)
+{
+	uint8_t *cat = rg->base + rg->sb.catalog_off;
+	uint64_t seed = dlog_region_seed(rg, DLOG_SEED_CATALOG);
+	uint64_t room = rg->sb.catalog_size;
+	struct dlog_event_type *e = buf;
+	uint32_t len, size, id = 0;
+	uint64_t off = 0;
+
+	for (len = 0; name[len]; len++)
+		;
+	if (!len || len > 255)
+		return -EINVAL;
+	e->name_len = (uint16_t)(len + 1);
+	for (len = 0; fields[len] && len < 60000; len++)
+		;
+	e->fields_len = (uint16_t)(len + 1);
+	e->format_len = 0;
+	len = sizeof(*e) + e->name_len + e->fields_len;
+	if (len > buf_size || len > 65528)
+		return -EMSGSIZE;
+	memcpy((uint8_t *)buf + sizeof(*e), name, e->name_len);
+	memcpy((uint8_t *)buf + sizeof(*e) + e->name_len, fields,
+	       e->fields_len);
+	for (; off + DLOG_HDR <= room; off += size) {
+		enum dlog_record_state s;
+		uint32_t most = room - off < 65536 + DLOG_HDR ?
+					(uint32_t)(room - off) :
+					65536 + DLOG_HDR;
+		uint32_t top = dlog_load32(cat + off + 4);
+
+		s = dlog_record_probe(cat + off, most, seed,
+				      rg->sb.catalog_off + off, &size);
+		if (s == DLOG_RECORD_NONE)
+			break;
+		if (s == DLOG_RECORD_OPEN ||
+		    DLOG_TYPE_KIND(top >> 16) != DLOG_KIND_EVENT_TYPE)
+			continue;
+		if ((top & 0xffff) == len &&
+		    !memcmp(cat + off + DLOG_HDR, buf, len))
+			return (int)DLOG_TYPE_ARG(top >> 16);
+		if (DLOG_TYPE_ARG(top >> 16) > id)
+			id = DLOG_TYPE_ARG(top >> 16);
+	}
+	if (id >= DLOG_EVENT_MAX || off + DLOG_REC_SIZE(len) > room)
+		return -ENOSPC;
+	id++;
+	dlog_record_write(cat + off, seed, rg->sb.catalog_off + off,
+			  DLOG_TYPE(DLOG_KIND_EVENT_TYPE, id), time, false, 0,
+			  buf, len);
+	return (int)id;
+}
+
+#endif

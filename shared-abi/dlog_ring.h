@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * dlog_ring.h - the ring writer.
+ *
+ * One source for the Linux driver, bare-metal clients, the hypervisor, the
+ * QEMU plugin and user-space tests.  Relies on dlog_record.h alone.
+ *
+ * Data structure
+ * --------------
+ * A ring is a circle of nr_subbufs sub-buffers of subbuf_size bytes (a power
+ * of two).  Its stream of records is endless: a record's *position* is its
+ * byte offset in that stream and never wraps; sub-buffer number
+ * position / subbuf_size lies in slot number % nr_subbufs.  Each sub-buffer
+ * begins with a START record that names its position, the boot, and how many
+ * records this boot reserved before it.  A record never crosses a
+ * sub-buffer; what it does not fit into is left as it was.
+ *
+ * The *head* is one 64-bit word in the producer's own memory:
+ *
+ *      63                                   16 15              0
+ *     +---------------------------------------+-----------------+
+ *     | next free position / 8                | records & 65535 |
+ *     +---------------------------------------+-----------------+
+ *
+ * Position and count change in one compare-exchange.  So the count stored
+ * in a START is exact, and the reader can tell exactly how many records an
+ * overwritten or damaged stretch held.
+ *
+ * How writers use it
+ * ------------------
+ *	reserve   read head; compute where the record goes: here, or behind
+ *	          the START of the next sub-buffer; compare-exchange (R).
+ *	          A failure means that another context has appended meanwhile:
+ *	          start again.
+ *	switch    whoever's reservation entered a new sub-buffer owns its
+ *	          START and writes it, with the same stores as any record.
+ *	write     word 0 with the open check (A); word 1 and data (B).
+ *	commit    the full check (D), the store that makes it valid.
+ *
+ * Between R and D a writer may be interrupted by any context of its CPU, or
+ * stop for ever.  Nobody waits for it: later writers reserve behind it, a
+ * lap later its sub-buffer is entered and reused like any other.  A writer
+ * stopped between R and A leaves bytes that prove nothing; between A and D
+ * it leaves an *open* record, which proves where it is and how long, and the
+ * reader counts it as torn.  If it stopped before its START was complete,
+ * the records of other contexts behind it still prove themselves: their
+ * check is seeded with their position, and the position of a sub-buffer
+ * without START follows from its neighbours.
+ *
+ * A writer that is stopped for a whole lap and then goes on writes into a
+ * sub-buffer that others reuse meanwhile.  It may destroy records there; it
+ * can not forge any, since its stores belong to another position.  On a
+ * private ring (one CPU and its own interrupts) this cannot destroy anything
+ * committed later: what interrupted it has to end before it goes on, so a
+ * whole lap within one interrupt is needed.
+ *
+ * How readers use it
+ * ------------------
+ * A reader copies a sub-buffer and believes what proves itself in the copy.
+ * A record that was overwritten while it was copied does not verify.  So
+ * there is no reader side to synchronise with and no ABA problem: the
+ * position takes part in the check and never comes again.
+ *
+ * Barriers
+ * --------
+ *	label  where                     pairs with       what it orders
+ *	R      cas of head               other R          relaxed: one word of
+ *	                                                  one CPU (or of those
+ *	                                                  that share the ring)
+ *	A      put64, word 0             -                after R by data
+ *	                                                  dependency
+ *	B      put64, word 1, data       -                volatile, program order
+ *	D      put32_release, check      reader's copy    B before D: a reader
+ *	                                                  that sees D sees B;
+ *	                                                  without it the check
+ *	                                                  would fail, so order
+ *	                                                  spares retries, the
+ *	                                                  check gives safety
+ *	F      dlog_ring_fence, after D  -                write-combining only:
+ *	                                                  empties the CPU's
+ *	                                                  buffers, so that D is
+ *	                                                  in memory when append
+ *	                                                  returns
+ *
+ * Bounds: no loop but R's, whose every retry is paid for by an append of
+ * another context that has succeeded, and the copy.  No allocation, no lock,
+ * no load from the region.
+ *
+ * Usage
+ * -----
+ *	struct dlog_ring ring;
+ *
+ *	dlog_region_open(&rg, base, size);           (dlog_region.h)
+ *	dlog_region_begin(&rg, &info, ...);
+ *	dlog_ring_init(&ring, &rg, 0, true);
+ *	dlog_ring_append(&ring, DLOG_TYPE(DLOG_KIND_TEXT, DLOG_PRI(0, 6)),
+ *			 now, text, len);
+ */
+#ifndef DLOG_RING_H
+#define DLOG_RING_H
+
+#include "dlog_record.h"
+
+/*
+ * The producer's side of one ring.  head, records, place and dropped change
+ * while it is used; the rest is constant.  Private to one CPU (@local) or
+ * shared by several: then head is changed with a locked instruction.
+ */
+struct dlog_ring {
+	uint64_t head; /* see above */
+	uint64_t records; /* full count at a recent switch */
+	uint64_t place; /* number << 24 | slot of a recent sub-buffer */
+	uint64_t dropped; /* records that could not be taken */
+	uint8_t *base; /* of the ring in the region */
+	uint64_t seed;
+	uint32_t units; /* subbuf_size / 8 */
+	uint32_t shift; /* log2(units) */
+	uint32_t nr_subbufs;
+	uint32_t boot;
+	bool local;
+	bool fence; /* write-combining mapping */
+};
+
+#define DLOG_RING_START_UNITS (DLOG_START_SIZE / 8)
+#define DLOG_RING_UNITS_END (DLOG_POSITION_END / 8)
+
+/* Longest data of a record in sub-buffers of @subbuf_size bytes. */
+DLOG_INLINE uint32_t dlog_ring_max_len(uint32_t subbuf_size)
+{
+	uint32_t max = subbuf_size - DLOG_START_SIZE - DLOG_HDR;
+
+	return max < 65528 ? max : 65528;
+}
+
+/* n % m for n below 2^48; 32-bit code has no 64-bit division. */
+DLOG_INLINE uint32_t dlog_mod(uint64_t n, uint32_t m)
+{
+#if __SIZEOF_POINTER__ >= 8
+	return (uint32_t)(n % m);
+#else
+	uint64_t d = (uint64_t)m << 24;
+
+	for (; d >= m; d >>= 1)
+		if (n >= d)
+			n -= d;
+	return (uint32_t)n;
+#endif
+}
+
+/* Region address of the sub-buffer with this number. */
+DLOG_INLINE uint8_t *dlog_ring_subbuf(struct dlog_ring *r, uint64_t number)
+{
+	uint64_t place = dlog_read64(&r->place);
+	uint64_t slot;
+
+	if (dlog_likely(place >> 24 == number)) {
+		slot = place & 0xffffff;
+	} else {
+		slot = dlog_mod(number, r->nr_subbufs);
+		dlog_write64(&r->place, number << 24 | slot);
+	}
+	return r->base + (size_t)(slot << r->shift) * 8;
+}
+
+/* Full record count that @low are the low 16 bits of. */
+DLOG_INLINE uint64_t dlog_ring_extend(uint64_t near, uint64_t low)
+{
+	return near + (uint64_t)(int64_t)(int16_t)(uint16_t)(low - near);
+}
+
+DLOG_INLINE void dlog_ring_fence(const struct dlog_ring *r)
+{
+	if (dlog_unlikely(r->fence)) {
+#if defined(__x86_64__) || defined(__SSE__)
+		__asm__ volatile("sfence" ::: "memory"); /* F */
+#else
+		__atomic_thread_fence(__ATOMIC_SEQ_CST); /* F */
+#endif
+	}
+}
+
+DLOG_INLINE void dlog_ring_drop(struct dlog_ring *r)
+{
+	uint64_t old = dlog_read64(&r->dropped);
+
+	while (!dlog_cas64(&r->dropped, &old, old + 1, r->local))
+		;
+}
+
+/*
+ * Write the START of the sub-buffer that begins at unit @at.  The counter
+ * r->records lags behind the head by at most the records of one sub-buffer
+ * for each context that is between its R and the loop below: far from the
+ * 32768 that dlog_ring_extend() can bridge.
+ */
+DLOG_FN void dlog_ring_switch(struct dlog_ring *r, uint64_t at, uint64_t low,
+			      uint64_t time)
+{
+	uint64_t old = dlog_read64(&r->records);
+	uint64_t full = dlog_ring_extend(old, low);
+	struct dlog_start start = {
+		.position = at * 8,
+		.records = full,
+		.boot = r->boot,
+		.dropped = (uint32_t)dlog_read64(&r->dropped),
+	};
+
+	while (old < full && !dlog_cas64(&r->records, &old, full, r->local))
+		;
+	dlog_record_write(dlog_ring_subbuf(r, at >> r->shift), r->seed, at * 8,
+			  DLOG_TYPE(DLOG_KIND_START, 0), time, false, 0, &start,
+			  sizeof(start));
+}
+
+/* dlog_ring_append() with both forms of data; see there. */
+DLOG_INLINE int dlog_ring_put(struct dlog_ring *r, uint32_t type,
+			      uint64_t time, bool tagged, uint32_t tag,
+			      const void *data, uint32_t len)
+{
+	uint32_t need = DLOG_REC_SIZE(len) / 8;
+	uint64_t old = dlog_read64(&r->head);
+	uint64_t at, end, room;
+
+	if (dlog_unlikely(len > 65528 ||
+			  need > r->units - DLOG_RING_START_UNITS)) {
+		dlog_ring_drop(r);
+		return -EMSGSIZE;
+	}
+	do {
+		at = old >> 16;
+		room = -at & (r->units - 1);
+		if (dlog_unlikely(need > room))
+			at += room + DLOG_RING_START_UNITS;
+		end = at + need;
+		if (dlog_unlikely(end >= DLOG_RING_UNITS_END)) {
+			dlog_ring_drop(r);
+			return -ENOSPC;
+		}
+	} while (!dlog_cas64(&r->head, &old,
+			     end << 16 | ((old + 1) & 0xffff),
+			     r->local)); /* R */
+
+	if (dlog_unlikely(need > room))
+		dlog_ring_switch(r, at - DLOG_RING_START_UNITS, old & 0xffff,
+				 time);
+	dlog_record_write(dlog_ring_subbuf(r, at >> r->shift) +
+				  (at & (r->units - 1)) * 8,
+			  r->seed, at * 8, type, time, tagged, tag, data, len);
+	dlog_ring_fence(r);
+	return 0;
+}
+
+/*
+ * Append a record of @len bytes.  @type is DLOG_TYPE(kind, arg), @time the
+ * producer's clock in ns.  Returns 0, -EMSGSIZE when no sub-buffer can hold
+ * it or -ENOSPC at the end of the stream (both counted as dropped).  Any
+ * context, NMI included; on a private ring the caller stays on its CPU.
+ */
+DLOG_INLINE int dlog_ring_append(struct dlog_ring *r, uint32_t type,
+				 uint64_t time, const void *data, uint32_t len)
+{
+	return dlog_ring_put(r, type, time, false, 0, data, len);
+}
+
+/* The same with four bytes before @data; @len counts @data alone. */
+DLOG_INLINE int dlog_ring_append_tagged(struct dlog_ring *r, uint32_t type,
+					uint64_t time, uint32_t tag,
+					const void *data, uint32_t len)
+{
+	return dlog_ring_put(r, type, time, true, tag, data, len + 4);
+}
+
+/* End of what is reserved, and records reserved in this boot. */
+DLOG_INLINE void dlog_ring_tell(const struct dlog_ring *r, uint64_t *position,
+				uint64_t *records)
+{
+	uint64_t near = dlog_read64(&r->records);
+	uint64_t head = dlog_read64(&r->head);
+
+	*position = (head >> 16) * 8;
+	*records = dlog_ring_extend(near, head & 0xffff);
+}
+
+#endif
