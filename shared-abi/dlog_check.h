@@ -28,7 +28,6 @@
 #define DLOG_HASH_K UINT64_C(0x9e3779b97f4a7c15)
 #define DLOG_HASH_M UINT64_C(0xff51afd7ed558ccd)
 
-
 /* Bring high bits down: without it, high bits of two words could cancel. */
 DLOG_INLINE uint64_t dlog_hash_fold(uint64_t w)
 {

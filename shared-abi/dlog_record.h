@@ -90,11 +90,9 @@ DLOG_INLINE void dlog_record_write(uint8_t *dst, uint64_t seed,
  * of bytes it takes.  Reads at most @room bytes; the caller sees to it that
  * they do not change meanwhile (libdlog reads from its own copy).
  */
-DLOG_INLINE enum dlog_record_state dlog_record_probe(const uint8_t *p,
-						     uint32_t room,
-						     uint64_t seed,
-						     uint64_t position,
-						     uint32_t *size)
+DLOG_INLINE enum dlog_record_state
+dlog_record_probe(const uint8_t *p, uint32_t room, uint64_t seed,
+		  uint64_t position, uint32_t *size)
 {
 	uint64_t w0, h;
 	uint32_t check, top, need;
@@ -113,8 +111,8 @@ DLOG_INLINE enum dlog_record_state dlog_record_probe(const uint8_t *p,
 		return DLOG_RECORD_OPEN;
 	for (uint32_t i = 8; i < need; i += 8)
 		h = dlog_hash_word(h, dlog_load64(p + i));
-	return check == dlog_hash_final(h) ? DLOG_RECORD_FULL :
-					     DLOG_RECORD_NONE;
+	return check == dlog_hash_final(h) ? DLOG_RECORD_FULL
+					   : DLOG_RECORD_NONE;
 }
 
 /*

@@ -103,9 +103,9 @@ DLOG_FN enum dlog_super_error dlog_super_check(const struct dlog_superblock *sb,
 		return DLOG_SUPER_GEOMETRY;
 	boots = sb->boot_slots;
 	if (sb->boot_stride % 8 || sb->boot_stride > DLOG_RINGS_MAX * 32 ||
-	    sb->boot_stride < sizeof(struct dlog_boot) +
-				      sb->nr_rings *
-					      sizeof(struct dlog_boot_ring) ||
+	    sb->boot_stride <
+		    sizeof(struct dlog_boot) +
+			    sb->nr_rings * sizeof(struct dlog_boot_ring) ||
 	    sb->regs_stride % 8 || sb->regs_stride < DLOG_REGS_STRIDE ||
 	    sb->regs_stride > DLOG_PAGE * 16)
 		return DLOG_SUPER_GEOMETRY;
@@ -245,8 +245,7 @@ DLOG_FN void dlog_object_put(void *to, const void *from, uint32_t size,
 	dlog_put32(dst + 4, dlog_load32(src + 4));
 	for (uint32_t i = 8; i < size; i += 8)
 		dlog_put64(dst + i, dlog_load64(src + i));
-	dlog_put32_release(dst,
-			   dlog_object_check(from, size, seed, position));
+	dlog_put32_release(dst, dlog_object_check(from, size, seed, position));
 }
 
 /* Where a ring's stream ended. */
@@ -263,8 +262,8 @@ DLOG_INLINE bool dlog_start_probe(const uint8_t *p, uint64_t seed,
 {
 	uint32_t size;
 
-	if (dlog_load32(p + 4) != (DLOG_TYPE(DLOG_KIND_START, 0) << 16 |
-				   sizeof(*start)))
+	if (dlog_load32(p + 4) !=
+	    (DLOG_TYPE(DLOG_KIND_START, 0) << 16 | sizeof(*start)))
 		return false;
 	memcpy(start, p + DLOG_HDR, sizeof(*start));
 	return dlog_record_probe(p, DLOG_START_SIZE, seed, start->position,
@@ -378,9 +377,9 @@ DLOG_INLINE bool dlog_boot_probe(const struct dlog_region *rg, uint32_t slot,
 	const uint8_t *p = rg->base + off;
 
 	memcpy(copy, p, sizeof(*copy));
-	return copy->size == sizeof(*copy) +
-				     rg->sb.nr_rings *
-					     sizeof(struct dlog_boot_ring) &&
+	return copy->size ==
+		       sizeof(*copy) + rg->sb.nr_rings *
+					       sizeof(struct dlog_boot_ring) &&
 	       copy->boot && (copy->boot - 1) % rg->sb.boot_slots == slot &&
 	       copy->check ==
 		       dlog_object_check(p, copy->size,
@@ -550,9 +549,10 @@ DLOG_FN void dlog_region_beat(const struct dlog_region *rg, uint32_t cpu,
 DLOG_FN void dlog_region_clock(const struct dlog_region *rg, uint32_t n,
 			       uint64_t guest, uint64_t real, uint64_t error)
 {
-	uint64_t off = rg->sb.clock_off +
-		       ((uint64_t)((rg->boot - 1) % rg->sb.boot_slots) * 2 +
-			(n & 1)) * sizeof(struct dlog_clock);
+	uint64_t off =
+		rg->sb.clock_off +
+		((uint64_t)((rg->boot - 1) % rg->sb.boot_slots) * 2 + (n & 1)) *
+			sizeof(struct dlog_clock);
 	struct dlog_clock c = {
 		.boot = rg->boot,
 		.guest = guest,
@@ -570,8 +570,8 @@ DLOG_FN void dlog_region_clock(const struct dlog_region *rg, uint32_t n,
  * -EMSGSIZE when it is too small.
  */
 DLOG_FN int dlog_region_regs(const struct dlog_region *rg,
-			     const struct dlog_regs *head,
-			     const void *prstatus, uint32_t prstatus_size)
+			     const struct dlog_regs *head, const void *prstatus,
+			     uint32_t prstatus_size)
 {
 	uint64_t seed = dlog_region_seed(rg, DLOG_SEED_REGS);
 	struct dlog_regs r = *head;
@@ -591,10 +591,9 @@ DLOG_FN int dlog_region_regs(const struct dlog_region *rg,
 	dlog_put32(dst + 4, r.size);
 	h = dlog_record_hash_head(seed, off, r.size);
 	for (uint32_t i = 8; i < r.size; i += 8) {
-		const uint8_t *src = i < sizeof(r) ?
-					     (const uint8_t *)&r + i :
-					     (const uint8_t *)prstatus +
-						     (i - sizeof(r));
+		const uint8_t *src = i < sizeof(r) ? (const uint8_t *)&r + i
+						   : (const uint8_t *)prstatus +
+							     (i - sizeof(r));
 		uint64_t w = dlog_load64(src);
 
 		dlog_put64(dst + i, w);
@@ -639,9 +638,9 @@ DLOG_FN int dlog_catalog_add(const struct dlog_region *rg, uint64_t time,
 	       e->fields_len);
 	for (; off + DLOG_HDR <= room; off += size) {
 		enum dlog_record_state s;
-		uint32_t most = room - off < 65536 + DLOG_HDR ?
-					(uint32_t)(room - off) :
-					65536 + DLOG_HDR;
+		uint32_t most = room - off < 65536 + DLOG_HDR
+					? (uint32_t)(room - off)
+					: 65536 + DLOG_HDR;
 		uint32_t top = dlog_load32(cat + off + 4);
 
 		s = dlog_record_probe(cat + off, most, seed,

@@ -213,9 +213,9 @@ DLOG_FN void dlog_ring_switch(struct dlog_ring *r, uint64_t at, uint64_t low,
 }
 
 /* dlog_ring_append() with both forms of data; see there. */
-DLOG_INLINE int dlog_ring_put(struct dlog_ring *r, uint32_t type,
-			      uint64_t time, bool tagged, uint32_t tag,
-			      const void *data, uint32_t len)
+DLOG_INLINE int dlog_ring_put(struct dlog_ring *r, uint32_t type, uint64_t time,
+			      bool tagged, uint32_t tag, const void *data,
+			      uint32_t len)
 {
 	uint32_t need = DLOG_REC_SIZE(len) / 8;
 	uint64_t old = dlog_read64(&r->head);
@@ -236,8 +236,7 @@ DLOG_INLINE int dlog_ring_put(struct dlog_ring *r, uint32_t type,
 			dlog_ring_drop(r);
 			return -ENOSPC;
 		}
-	} while (!dlog_cas64(&r->head, &old,
-			     end << 16 | ((old + 1) & 0xffff),
+	} while (!dlog_cas64(&r->head, &old, end << 16 | ((old + 1) & 0xffff),
 			     r->local)); /* R */
 
 	if (dlog_unlikely(need > room))
