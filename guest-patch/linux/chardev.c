@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * chardev.c - /dev/dlog and /dev/dlog-msg.
+ *
+ * Reading /dev/dlog gives the text of this and earlier boots as it stands at
+ * open(), oldest first, for the guest's own use (a rescue system, a kernel
+ * started by kexec).  The host has libdlog, which shows more and trusts less.
+ * Writing "start" or "stop" to it switches recording.
+ *
+ * Each write() to /dev/dlog-msg adds one message, with an optional "<PRI>"
+ * in front as in /dev/kmsg.
+ *
+ * Reading merges the rings by boot and time.  Each ring has a cursor with a
+ * private copy of one sub-buffer; what does not prove itself in the copy is
+ * passed over.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/capability.h>
+#include <linux/ctype.h>
+#include <linux/fs.h>
+#include <linux/miscdevice.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "driver.h"
+
+struct dlog_cursor {
+	u64 next; /* position of the next sub-buffer to copy */
+	u64 end; /* end of the stream at open() */
+	u64 position; /* of the sub-buffer in copy */
+	u32 off; /* next byte of copy to look at */
+	u32 budget; /* bytes that may still be hashed in vain */
+	u32 boot;
+	u8 *copy; /* NULL until the first sub-buffer is there */
+	/* the record that is next to be shown, if have */
+	bool have;
+	u32 type, len;
+	u64 time;
+	const u8 *data;
+};
+
+struct dlog_reader {
+	struct mutex lock; /* one read() at a time */
+	u32 boot; /* of the line shown last */
+	char *text; /* rendered, not yet taken by user space */
+	size_t text_len, text_off;
+	u8 *copies;
+	struct dlog_cursor ring[];
+};
+
+/* Longest rendering of one record: each byte escaped, and time stamps. */
+#define TEXT_SIZE (16 * 1024)
+
+static void dlog_cursor_load(struct dlog_cursor *c, u32 n)
+{
+	u32 size = dlog.region.sb.subbuf_size;
+	u32 nr = dlog.region.sb.ring_size / size;
+	u64 seed = dlog_region_seed(&dlog.region, n);
+	struct dlog_start start;
+
+	c->position = c->next;
+	c->next += size;
+	c->off = 0;
+	c->budget = 16 * size;
+	memcpy(c->copy,
+	       dlog.rings[n].base + (u64)dlog_mod(c->position / size, nr) * size,
+	       size);
+	if (dlog_start_probe(c->copy, seed, &start) &&
+	    start.position == c->position)
+		c->boot = start.boot;
+}
+
+/* Find the next record that proves itself.  False at the end. */
+static bool dlog_cursor_next(struct dlog_cursor *c, u32 n)
+{
+	u32 subbuf = dlog.region.sb.subbuf_size;
+	u64 seed = dlog_region_seed(&dlog.region, n);
+	enum dlog_record_state s;
+	u32 size, top, room;
+
+	for (;;) {
+		if (c->off + DLOG_HDR > subbuf || !c->budget) {
+			if (c->next >= c->end)
+				return false;
+			dlog_cursor_load(c, n);
+			cond_resched();
+		}
+		room = subbuf - c->off;
+		top = dlog_load32(c->copy + c->off + 4);
+		s = dlog_record_probe(c->copy + c->off, room, seed,
+				      c->position + c->off, &size);
+		if (s == DLOG_RECORD_NONE) {
+			u32 cost = min_t(u32, DLOG_REC_SIZE(top & 0xffff), 64);
+
+			c->budget -= min(c->budget, cost);
+			c->off += 8;
+			continue;
+		}
+		c->type = top >> 16;
+		c->len = top & 0xffff;
+		c->time = dlog_load64(c->copy + c->off + 8);
+		c->data = c->copy + c->off + DLOG_HDR;
+		c->off += size;
+		if (s == DLOG_RECORD_FULL &&
+		    DLOG_TYPE_KIND(c->type) != DLOG_KIND_START)
+			return true;
+	}
+}
+
+static size_t dlog_escape(char *to, size_t room, const u8 *s, size_t len,
+			  size_t indent)
+{
+	size_t out = 0;
+
+	for (size_t i = 0; i < len && out + indent + 8 < room; i++) {
+		if (s[i] == '\n')
+			out += scnprintf(to + out, room - out, "\n%*s",
+					 (int)indent, "");
+		else if ((s[i] < ' ' && s[i] != '\t') || s[i] >= 127)
+			out += scnprintf(to + out, room - out, "\\x%02x", s[i]);
+		else
+			to[out++] = s[i];
+	}
+	return out;
+}
+
+static void dlog_render(struct dlog_reader *r, struct dlog_cursor *c)
+{
+	u32 skip = 0;
+	char *to = r->text;
+	size_t at = 0, indent;
+
+	switch (DLOG_TYPE_KIND(c->type)) {
+	case DLOG_KIND_TEXT:
+		break;
+	case DLOG_KIND_PRINTK:
+		skip = 4;
+		break;
+	case DLOG_KIND_STACK:
+		skip = 8;
+		break;
+	default:
+		return;
+	}
+	if (c->len < skip)
+		return;
+	if (c->boot != r->boot) {
+		r->boot = c->boot;
+		at += scnprintf(to, TEXT_SIZE, "-- boot %u --\n", c->boot);
+	}
+	indent = at;
+	at += scnprintf(to + at, TEXT_SIZE - at, "[%5llu.%06llu] ",
+			c->time / NSEC_PER_SEC,
+			c->time % NSEC_PER_SEC / NSEC_PER_USEC);
+	indent = at - indent;
+	at += dlog_escape(to + at, TEXT_SIZE - at - 1, c->data + skip,
+			  c->len - skip, indent);
+	to[at++] = '\n';
+	r->text_len = at;
+	r->text_off = 0;
+}
+
+/* Render the next line into r->text; false when there is none. */
+static bool dlog_reader_fill(struct dlog_reader *r)
+{
+	u32 n = dlog.region.sb.nr_rings;
+
+	r->text_len = r->text_off = 0;
+	while (!r->text_len) {
+		struct dlog_cursor *best = NULL;
+
+		for (u32 i = 0; i < n; i++) {
+			struct dlog_cursor *c = &r->ring[i];
+
+			if (!c->have)
+				c->have = dlog_cursor_next(c, i);
+			if (c->have && (!best || c->boot < best->boot ||
+					(c->boot == best->boot &&
+					 c->time < best->time)))
+				best = c;
+		}
+		if (!best)
+			return false;
+		dlog_render(r, best);
+		best->have = false;
+	}
+	return true;
+}
+
+static ssize_t dlog_read(struct file *file, char __user *to, size_t count,
+			 loff_t *pos)
+{
+	struct dlog_reader *r = file->private_data;
+	ssize_t done = 0;
+
+	if (!r)
+		return -EBADF;
+	if (mutex_lock_interruptible(&r->lock))
+		return -ERESTARTSYS;
+	while (count) {
+		size_t part;
+
+		if (r->text_off == r->text_len && !dlog_reader_fill(r))
+			break;
+		part = min(count, r->text_len - r->text_off);
+		if (copy_to_user(to + done, r->text + r->text_off, part)) {
+			done = done ?: -EFAULT;
+			break;
+		}
+		r->text_off += part;
+		done += part;
+		count -= part;
+		if (signal_pending(current))
+			break;
+	}
+	mutex_unlock(&r->lock);
+	return done;
+}
+
+static void dlog_reader_free(struct dlog_reader *r)
+{
+	if (!r)
+		return;
+	kvfree(r->copies);
+	kfree(r->text);
+	kvfree(r);
+}
+
+static int dlog_open(struct inode *inode, struct file *file)
+{
+	u32 n = dlog.region.sb.nr_rings, size = dlog.region.sb.subbuf_size;
+	u64 ring_size = dlog.region.sb.ring_size;
+	struct dlog_reader *r;
+
+	file->private_data = NULL;
+	if (!(file->f_mode & FMODE_READ))
+		return 0;
+	if (!capable(CAP_SYSLOG))
+		return -EPERM;
+	r = kvzalloc(struct_size(r, ring, n), GFP_KERNEL);
+	if (!r)
+		return -ENOMEM;
+	mutex_init(&r->lock);
+	r->text = kmalloc(TEXT_SIZE, GFP_KERNEL);
+	r->copies = kvmalloc_array(n, size, GFP_KERNEL);
+	if (!r->text || !r->copies) {
+		dlog_reader_free(r);
+		return -ENOMEM;
+	}
+	for (u32 i = 0; i < n; i++) {
+		struct dlog_cursor *c = &r->ring[i];
+		u64 records;
+
+		dlog_ring_tell(&dlog.rings[i], &c->end, &records);
+		c->next = round_up(c->end, size);
+		c->next = c->next > ring_size ? c->next - ring_size : 0;
+		c->copy = r->copies + (size_t)i * size;
+		c->off = size;
+	}
+	file->private_data = r;
+	return 0;
+}
+
+static int dlog_release(struct inode *inode, struct file *file)
+{
+	dlog_reader_free(file->private_data);
+	return 0;
+}
+
+static ssize_t dlog_control(struct file *file, const char __user *from,
+			    size_t count, loff_t *pos)
+{
+	char word[16] = "";
+
+	if (count >= sizeof(word))
+		return -EINVAL;
+	if (copy_from_user(word, from, count))
+		return -EFAULT;
+	strim(word);
+	if (!strcmp(word, "start"))
+		dlog.user_stop = false;
+	else if (!strcmp(word, "stop"))
+		dlog.user_stop = true;
+	else
+		return -EINVAL;
+	dlog_update_recording();
+	return count;
+}
+
+static ssize_t dlog_message(struct file *file, const char __user *from,
+			    size_t count, loff_t *pos)
+{
+	unsigned int pri = DLOG_PRI(1, 6);
+	size_t len = min_t(size_t, count, 1024);
+	char *text, *at;
+	int ret, n = 0;
+
+	text = memdup_user_nul(from, len);
+	if (IS_ERR(text))
+		return PTR_ERR(text);
+	at = text;
+	if (sscanf(text, "<%u>%n", &pri, &n) == 1 && n)
+		at += n;
+	/* Nobody but the kernel speaks as the kernel. */
+	pri &= 0xfff;
+	if (!DLOG_PRI_FACILITY(pri))
+		pri |= DLOG_PRI(1, 0);
+	len -= at - text;
+	if (len && at[len - 1] == '\n')
+		len--;
+	ret = dlog_may_put();
+	if (!ret)
+		ret = dlog_append(DLOG_TYPE(DLOG_KIND_TEXT, pri), dlog_clock(),
+				  at, len);
+	kfree(text);
+	return ret ?: count;
+}
+
+static const struct file_operations dlog_fops = {
+	.owner = THIS_MODULE,
+	.open = dlog_open,
+	.read = dlog_read,
+	.write = dlog_control,
+	.release = dlog_release,
+	.llseek = noop_llseek,
+};
+
+static const struct file_operations dlog_msg_fops = {
+	.owner = THIS_MODULE,
+	.write = dlog_message,
+	.llseek = noop_llseek,
+};
+
+static struct miscdevice dlog_dev = {
+	.minor = MISC_DYNAMIC_MINOR,
+	.name = "dlog",
+	.mode = 0600,
+	.fops = &dlog_fops,
+	.groups = dlog_sysfs_groups,
+};
+
+static struct miscdevice dlog_msg_dev = {
+	.minor = MISC_DYNAMIC_MINOR,
+	.name = "dlog-msg",
+	.mode = 0200,
+	.fops = &dlog_msg_fops,
+};
+
+int dlog_chardev_start(void)
+{
+	int ret = misc_register(&dlog_dev);
+
+	if (ret)
+		return ret;
+	ret = misc_register(&dlog_msg_dev);
+	if (ret)
+		misc_deregister(&dlog_dev);
+	return ret;
+}
+
+void dlog_chardev_stop(void)
+{
+	misc_deregister(&dlog_msg_dev);
+	misc_deregister(&dlog_dev);
+}

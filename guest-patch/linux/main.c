@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * main.c - rings and the exported appends; load and unload.
+ *
+ * Relies on shared-abi for every byte it writes.  Order at load: find and
+ * map the region, adopt it (dlog_region_begin), give each CPU its ring, then
+ * let the others write: status, printk, heartbeats, devices.  Unload is the
+ * reverse; the region stays readable.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/dlog.h>
+#include <linux/fs.h>
+#include <linux/kallsyms.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/slab.h>
+#include <linux/timekeeping.h>
+#include <linux/utsname.h>
+#include <linux/uuid.h>
+#include <linux/version.h>
+#include <linux/vmalloc.h>
+
+#include "driver.h"
+
+static unsigned int heartbeat_ms = 1000;
+module_param(heartbeat_ms, uint, 0444);
+MODULE_PARM_DESC(heartbeat_ms, "Heartbeat period in ms, 100 to 60000 (1000)");
+
+static bool stopped;
+module_param(stopped, bool, 0444);
+MODULE_PARM_DESC(stopped, "Do not record until told to (N)");
+
+struct dlog_driver dlog __read_mostly;
+DEFINE_PER_CPU(struct dlog_ring *, dlog_cpu_ring);
+static DEFINE_MUTEX(dlog_catalog_lock);
+
+int dlog_write(unsigned int level, const char *text, size_t len)
+{
+	int ret = dlog_may_put();
+
+	if (unlikely(ret))
+		return ret;
+	if (unlikely(level > 7))
+		return -EINVAL;
+	if (unlikely(len > DLOG_SUBBUF_MAX))
+		return -EMSGSIZE;
+	return dlog_put(DLOG_TYPE(DLOG_KIND_TEXT, level), dlog_clock(), false,
+			0, text, len);
+}
+EXPORT_SYMBOL_GPL(dlog_write);
+
+int dlog_printf(unsigned int level, const char *fmt, ...)
+{
+	char text[1024];
+	va_list args;
+	int len;
+
+	va_start(args, fmt);
+	len = vscnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	return dlog_write(level, text, len);
+}
+EXPORT_SYMBOL_GPL(dlog_printf);
+
+int dlog_event(int id, const void *data, size_t len)
+{
+	int ret = dlog_may_put();
+
+	if (unlikely(ret))
+		return ret;
+	if (unlikely(id <= 0 || id > DLOG_EVENT_MAX))
+		return -EINVAL;
+	if (unlikely(len > DLOG_SUBBUF_MAX))
+		return -EMSGSIZE;
+	return dlog_put(DLOG_TYPE(DLOG_KIND_EVENT, id), dlog_clock(), false, 0,
+			data, len);
+}
+EXPORT_SYMBOL_GPL(dlog_event);
+
+int dlog_event_register(const char *name, const char *fields)
+{
+	void *scratch;
+	int ret;
+
+	if (!READ_ONCE(dlog.ready))
+		return -ENODEV;
+	scratch = kvmalloc(DLOG_SUBBUF_MAX, GFP_KERNEL);
+	if (!scratch)
+		return -ENOMEM;
+	mutex_lock(&dlog_catalog_lock);
+	ret = dlog_catalog_add(&dlog.region, dlog_clock(), name, fields,
+			       scratch, DLOG_SUBBUF_MAX);
+	mutex_unlock(&dlog_catalog_lock);
+	kvfree(scratch);
+	return ret;
+}
+EXPORT_SYMBOL_GPL(dlog_event_register);
+
+bool dlog_recording(void)
+{
+	return READ_ONCE(dlog.on);
+}
+EXPORT_SYMBOL_GPL(dlog_recording);
+
+int dlog_append(u32 type, u64 time, const void *data, size_t len)
+{
+	if (!READ_ONCE(dlog.ready))
+		return -ENODEV;
+	return dlog_put(type, time, false, 0, data, len);
+}
+
+void dlog_update_recording(void)
+{
+	bool on = dlog.ready && !dlog.user_stop && !dlog.host_stop;
+
+	WRITE_ONCE(dlog.on, on);
+	dlog_put32(&dlog_region_state(&dlog.region)->recording, on);
+}
+
+/*
+ * The kernel's own random name of this boot, by which a driver that is
+ * loaded again finds that the boot is the same.  It is not exported, so
+ * read it where user space does; without /proc each load is a boot.
+ */
+static void dlog_get_boot_id(u8 *id)
+{
+	char text[UUID_STRING_LEN + 2] = "";
+	struct file *f;
+	loff_t pos = 0;
+	uuid_t uuid;
+
+	f = filp_open("/proc/sys/kernel/random/boot_id", O_RDONLY, 0);
+	if (!IS_ERR(f)) {
+		kernel_read(f, text, UUID_STRING_LEN, &pos);
+		filp_close(f, NULL);
+	}
+	if (uuid_parse(text, &uuid))
+		uuid_gen(&uuid);
+	export_uuid(id, &uuid);
+}
+
+/* How many possible CPUs use ring @n, when they are dealt out in turn? */
+static unsigned int dlog_ring_users(u32 n)
+{
+	unsigned int users = 0;
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		users += cpu % dlog.region.sb.nr_rings == n;
+	return users;
+}
+
+static int dlog_adopt(void)
+{
+	struct dlog_region *rg = &dlog.region;
+	struct dlog_boot_info info = {};
+	struct dlog_ring_end *ends;
+	u32 n = rg->sb.nr_rings;
+	int cpu;
+
+	ends = kvcalloc(n, sizeof(*ends), GFP_KERNEL);
+	dlog.rings = kvcalloc(n, ALIGN(sizeof(struct dlog_ring), 64),
+			      GFP_KERNEL);
+	if (!ends || !dlog.rings) {
+		kvfree(ends);
+		kvfree(dlog.rings);
+		return -ENOMEM;
+	}
+	info.time = dlog_clock();
+	info.real = ktime_get_real_ns();
+	dlog_get_boot_id(info.boot_id);
+	strscpy(info.release, init_utsname()->release, sizeof(info.release));
+	strscpy(info.machine, init_utsname()->machine, sizeof(info.machine));
+	dlog.resumed = dlog_region_begin(rg, &info, ends);
+	if (dlog.resumed && dlog_region_state(rg)->boot == rg->boot)
+		dlog.kmsg_next = dlog_region_state(rg)->kmsg_next;
+	for (u32 i = 0; i < n; i++)
+		dlog_ring_init(&dlog.rings[i], rg, i, &ends[i],
+			       dlog_ring_users(i) <= 1,
+			       dlog.place.memtype != DLOG_MT_WB);
+	for_each_possible_cpu(cpu)
+		per_cpu(dlog_cpu_ring, cpu) = &dlog.rings[cpu % n];
+	kvfree(ends);
+	return 0;
+}
+
+/* Say in the ring too what the boot table says, in case that gets lost. */
+static void dlog_note_boot(void)
+{
+	struct {
+		struct dlog_boot_note note;
+		char release[64];
+	} b = {};
+	struct dlog_boot entry;
+
+	if (!dlog_boot_probe(&dlog.region,
+			     (dlog.region.boot - 1) % dlog.region.sb.boot_slots,
+			     &entry))
+		return;
+	b.note.boot = dlog.region.boot;
+	b.note.start_real = entry.start_real;
+	memcpy(b.note.boot_id, entry.boot_id, sizeof(b.note.boot_id));
+	strscpy(b.release, init_utsname()->release, sizeof(b.release));
+	dlog_append(DLOG_TYPE(DLOG_KIND_BOOT, 0), dlog_clock(), &b,
+		    sizeof(b.note) + strlen(b.release));
+}
+
+static void dlog_open_state(void)
+{
+	struct dlog_state *st = dlog_region_state(&dlog.region);
+
+	dlog_put32(&st->memtype, dlog.place.memtype);
+	dlog_put32(&st->period_ms, dlog.period_ms);
+	dlog_put32(&st->online, num_online_cpus());
+	dlog_put64(&st->kmsg_next, dlog.kmsg_next);
+	dlog.host_stop = READ_ONCE(st->control) & DLOG_CONTROL_STOP;
+	dlog.user_stop = stopped;
+	WRITE_ONCE(dlog.ready, true);
+	dlog_set_status(system_state < SYSTEM_RUNNING ? DLOG_ST_BOOTING :
+							DLOG_ST_RUNNING,
+			dlog.resumed ? "driver loaded again" : NULL);
+	if (!dlog.resumed)
+		dlog_note_boot();
+	dlog_update_recording();
+}
+
+static int __init dlog_init(void)
+{
+	int ret;
+
+	dlog.period_ms = clamp(heartbeat_ms, 100U, 60000U);
+	ret = dlog_find(&dlog.place);
+	if (ret)
+		return ret;
+	dlog_region_open(&dlog.region, dlog.place.base, dlog.place.size);
+	ret = dlog_adopt();
+	if (ret)
+		goto unfind;
+	dlog_open_state();
+	ret = dlog_evidence_start();
+	if (ret)
+		goto close;
+	ret = dlog_beat_start();
+	if (ret)
+		goto evidence;
+	ret = dlog_chardev_start();
+	if (ret)
+		goto beat;
+	ret = dlog_kmsg_start();
+	if (ret)
+		goto chardev;
+	pr_info("boot %u in region %pUb, %llu KiB at %pa (%s), %u rings, printk by %s\n",
+		dlog.region.boot, dlog.region.sb.uuid,
+		dlog.region.sb.region_size >> 10, &dlog.place.start,
+		dlog.place.how, dlog.region.sb.nr_rings, dlog_kmsg_source());
+	return 0;
+
+chardev:
+	dlog_chardev_stop();
+beat:
+	dlog_beat_stop();
+evidence:
+	dlog_evidence_stop();
+close:
+	dlog_set_status(DLOG_ST_UNLOADED, "driver failed to start");
+	WRITE_ONCE(dlog.ready, false);
+	dlog_update_recording();
+	synchronize_rcu();
+	kvfree(dlog.rings);
+unfind:
+	dlog_unfind(&dlog.place);
+	return ret;
+}
+
+static void __exit dlog_exit(void)
+{
+	dlog_kmsg_stop();
+	dlog_chardev_stop();
+	dlog_beat_stop();
+	dlog_evidence_stop();
+	dlog_set_status(DLOG_ST_UNLOADED, NULL);
+	WRITE_ONCE(dlog.ready, false);
+	dlog_update_recording();
+	/* Whoever was in an append has preemption off. */
+	synchronize_rcu();
+	kvfree(dlog.rings);
+	dlog_unfind(&dlog.place);
+}
+
+module_init(dlog_init);
+module_exit(dlog_exit);
+MODULE_LICENSE("GPL");
+MODULE_DESCRIPTION("Flight recorder: kernel log in memory that a host file backs");
