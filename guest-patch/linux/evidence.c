@@ -243,8 +243,7 @@ static void notrace dlog_panic_hook(unsigned long ip, unsigned long parent,
 
 static struct ftrace_ops panic_ops = {
 	.func = dlog_panic_hook,
-	.flags = FTRACE_OPS_FL_SAVE_REGS_IF_SUPPORTED |
-		 FTRACE_OPS_FL_PERMANENT,
+	.flags = FTRACE_OPS_FL_SAVE_REGS | FTRACE_OPS_FL_PERMANENT,
 };
 
 static bool panic_hooked;
