@@ -27,8 +27,9 @@ MODULES = ('nfit', 'nd_pmem', 'virtio_pmem', 'virtio_pci', 'pvpanic-mmio',
            'pvpanic-pci', 'i6300esb', 'ramoops')
 
 # Programs that every guest gets from the machine it is tested on.  busybox
-# has no dmesg -x and no kexec.
-PROGRAMS = ('/usr/bin/dmesg', '/usr/sbin/kexec')
+# has no dmesg -x and no kexec, and its shell prefers its own applets to other
+# programs of that name.
+PROGRAMS = ('/bin/dash', '/usr/bin/dmesg', '/usr/sbin/kexec')
 
 
 class ImageError(Exception):
@@ -229,12 +230,12 @@ def _build_base(kernel, modules):
     busybox = _find('/bin/busybox')
     for program in PROGRAMS:
         cpio.program(program, _find(program))
+    cpio.symlink('/bin/sh', 'dash')
     cpio.program('/bin/busybox', busybox)
     applets = subprocess.run([busybox, '--list'], check=True, text=True,
                              stdout=subprocess.PIPE).stdout
     for applet in applets.split():
         cpio.symlink('/bin/' + applet, 'busybox')
-    cpio.symlink('/bin/linuxrc', 'busybox')
 
     # Modules are stored unpacked: busybox' insmod knows no xz.
     base = '/lib/modules/' + kernel.release
