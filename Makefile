@@ -9,8 +9,6 @@ DESTDIR ?=
 CC ?= gcc
 VERSION := 0.1.0
 SOVERSION := 0
-KDIR ?= $(firstword $(wildcard /lib/modules/$(shell uname -r)/build) \
-	$(lastword $(sort $(wildcard /usr/src/linux-headers-*-amd64))))
 
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Werror
 SAN ?=
@@ -30,7 +28,7 @@ LDLIBS_read := -ljansson
 LDLIBS_qemu := -ljansson
 
 .PHONY: all host guest check check-long demo bench scenarios scenarios-long \
-	install uninstall clean help setup setup-guest lint vectors
+	install clean help setup lint vectors
 
 all: host guest
 
@@ -69,6 +67,145 @@ $(UNIT): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/lib/libdlog.a
 	@mkdir -p $(@D)
 	@echo "  LD      $@"
 	$(Q)$(CC) $(SAN) -o $@ $^ $(LDFLAGS) -lcmocka -lpthread
+
+# ---- test programs ----
+
+# The same unit tests with the sanitizers, by clang and in 32 bit.
+SAN_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+$(B)/tests/mkregion: $(B)/obj/tests/tools/mkregion.o $(B)/lib/libdlog.a
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(SAN) -o $@ $^ $(LDFLAGS)
+
+$(B)/tests/mutate: $(B)/obj/tests/fuzz/mutate.o $(B)/lib/libdlog.a
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(SAN) -o $@ $^ $(LDFLAGS)
+
+$(B)/tests/mkvectors: $(B)/obj/tests/vectors/mkvectors.o
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(SAN) -o $@ $^ $(LDFLAGS)
+
+tools: $(UNIT) $(B)/tests/mkregion $(B)/tests/mutate $(B)/tests/mkvectors
+
+asan:
+	$(Q)$(MAKE) --no-print-directory B=$(B)/asan SAN="$(SAN_FLAGS)" CFLAGS="-O1 -g" host tools
+
+clang:
+	$(Q)$(MAKE) --no-print-directory B=$(B)/clang CC=clang host tools
+
+# shared-abi compiles everywhere a producer lives.
+FREESTANDING := -std=gnu11 -ffreestanding -nostdlib -Wall -Wextra -Wshadow -Werror -O2 -Ishared-abi
+freestanding:
+	@mkdir -p $(B)/obj
+	$(Q)for cc in "gcc" "gcc -m32 -march=i686 -mno-sse -mno-80387" "clang" "clang -m32 -march=i686"; do \
+		echo "  CC      shared-abi ($$cc, freestanding)"; \
+		$$cc $(FREESTANDING) -c -o $(B)/obj/freestanding.o tests/tools/freestanding.c || exit 1; \
+	done
+
+# The test vectors in the tree, made anew; the tests compare them.
+vectors: $(B)/tests/mkvectors
+	$(Q)rm -rf $(B)/vectors && mkdir -p $(B)/vectors
+	$(Q)$(B)/tests/mkvectors $(B)/vectors
+	$(Q)for f in $(B)/vectors/*; do \
+		gzip -9nc $$f > tests/vectors/$${f##*/}.gz; done
+
+# ---- modules, for each kernel whose headers are there ----
+
+KERNELS ?= 6.1 $(if $(wildcard $(or $(DLOG_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dlog)/6.12/kdir),6.12)
+GUEST_SRC := $(wildcard guest-patch/linux/*.[ch] guest-patch/linux/Kbuild \
+	guest-patch/linux/include/linux/*.h shared-abi/*.h \
+	tests/scenarios/module/*)
+
+guest: $(KERNELS:%=$(B)/guest/%/dlog.ko)
+
+$(B)/guest/%/dlog.ko: $(GUEST_SRC)
+	@echo "  MODULE  $@"
+	$(Q)rm -rf $(B)/guest/$*/src && mkdir -p $(B)/guest/$*/src
+	$(Q)cp -r guest-patch/linux/. shared-abi $(B)/guest/$*/src/
+	$(Q)cp -r tests/scenarios/module $(B)/guest/$*/src/test
+	$(Q)kdir=$$(tests/guest/mkguest info $* kdir) && cd $(B)/guest/$*/src && \
+	$(MAKE) -s -C $$kdir M=$$PWD W=$(W) KCFLAGS=-Werror modules >$$PWD/log 2>&1 && \
+	$(MAKE) -s -C $$kdir M=$$PWD/test DLOG_INCLUDE=$$PWD/include \
+		KBUILD_EXTRA_SYMBOLS=$$PWD/Module.symvers KCFLAGS=-Werror modules >>$$PWD/log 2>&1 \
+		|| { cat log; exit 1; }
+	$(Q)cp $(B)/guest/$*/src/test/dlogtest.ko $(B)/guest/$*/src/dlog.ko $(B)/guest/$*/
+
+# ---- set-up, demo, tests ----
+
+setup:
+	$(Q)tests/guest/setup build guest
+
+setup-all:
+	$(Q)tests/guest/setup build guest trixie
+
+demo: setup
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)tests/guest/demo
+
+built: setup-all
+	$(Q)$(MAKE) --no-print-directory all tools
+	$(Q)$(MAKE) --no-print-directory asan clang freestanding
+
+check: built
+	$(Q)$(MAKE) --no-print-directory lint
+	$(Q)tests/run
+
+check-long: built
+	$(Q)tests/run --long
+
+scenarios: setup-all
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)tests/run 'scenarios/*'
+
+scenarios-long: setup-all
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)tests/run --long 'scenarios/*'
+
+bench: setup
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)tests/bench/run
+
+C_FILES := $(shell git ls-files '*.c' '*.h' 2>/dev/null)
+lint:
+	$(Q)clang-format --dry-run -Werror $(C_FILES) && echo "  LINT    clang-format clean"
+
+# ---- install ----
+
+DATADIR := $(DESTDIR)$(PREFIX)/share
+DKMS := $(DESTDIR)/usr/src/dlog-$(VERSION)
+
+install: host
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig \
+		$(DESTDIR)$(PREFIX)/include/dlog $(DATADIR)/man/man1 \
+		$(DATADIR)/bash-completion/completions
+	install -m 755 $(BINS) $(DESTDIR)$(PREFIX)/bin
+	install -m 644 $(B)/lib/libdlog.a $(DESTDIR)$(PREFIX)/lib
+	install -m 755 $(B)/lib/libdlog.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib
+	ln -sf libdlog.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/libdlog.so.$(SOVERSION)
+	ln -sf libdlog.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/libdlog.so
+	install -m 644 $(B)/lib/dlog.pc $(DESTDIR)$(PREFIX)/lib/pkgconfig
+	install -m 644 host-tools/lib/dlog.h shared-abi/*.h $(DESTDIR)$(PREFIX)/include/dlog
+	install -m 644 docs/man/*.1 $(DATADIR)/man/man1
+	install -m 644 host-tools/completion/* $(DATADIR)/bash-completion/completions
+	install -d $(DKMS)/include/linux $(DKMS)/shared-abi
+	install -m 644 guest-patch/linux/*.[ch] guest-patch/linux/Kbuild \
+		guest-patch/linux/Makefile guest-patch/linux/dkms.conf $(DKMS)
+	install -m 644 guest-patch/linux/include/linux/*.h $(DKMS)/include/linux
+	install -m 644 shared-abi/*.h $(DKMS)/shared-abi
+
+help:
+	@echo "make              programs, library and modules, into build/"
+	@echo "make demo         set up, crash a real guest, read its last words"
+	@echo "make check        set up, build everything, run the tests"
+	@echo "make check-long   the same with the long campaigns"
+	@echo "make scenarios    only the tests with real guests (scenarios-long: all)"
+	@echo "make bench        measure, print the table, write build/bench.json"
+	@echo "make install      to PREFIX ($(PREFIX)), DESTDIR honoured"
+	@echo "make setup        only fetch what building and guests need"
+	@echo "make vectors      write tests/vectors anew (format changes only)"
+	@echo "make clean        remove build/"
+	@echo "V=1 shows commands; CC, CFLAGS, KERNELS=\"6.1 6.12\" as usual"
+
+.PHONY: tools asan clang freestanding guest built setup-all
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
 

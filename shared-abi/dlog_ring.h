@@ -107,10 +107,10 @@
  * shared by several: then head is changed with a locked instruction.
  */
 struct dlog_ring {
-	uint64_t head; /* see above */
-	uint64_t records; /* full count at a recent switch */
-	uint64_t place; /* number << 24 | slot of a recent sub-buffer */
-	uint64_t dropped; /* records that could not be taken */
+	dlog_word head; /* see above */
+	dlog_word records; /* full count at a recent switch */
+	dlog_word place; /* number << 24 | slot of a recent sub-buffer */
+	dlog_word dropped; /* records that could not be taken */
 	uint8_t *base; /* of the ring in the region */
 	uint64_t seed;
 	uint32_t units; /* subbuf_size / 8 */
@@ -119,7 +119,10 @@ struct dlog_ring {
 	uint32_t boot;
 	bool local;
 	bool fence; /* write-combining mapping */
+	uint8_t pad[62]; /* an array's rings share no pair of cache lines */
 };
+
+DLOG_ASSERT(sizeof(struct dlog_ring) == 128 || sizeof(void *) < 8);
 
 #define DLOG_RING_START_UNITS (DLOG_START_SIZE / 8)
 #define DLOG_RING_UNITS_END (DLOG_POSITION_END / 8)

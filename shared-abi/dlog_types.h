@@ -90,13 +90,16 @@ DLOG_INLINE void dlog_put32_release(void *p, uint32_t v)
 	__atomic_store_n((uint32_t *)p, v, __ATOMIC_RELEASE);
 }
 
+/* A counter in producer memory; i386 would align it to 4 bytes. */
+typedef uint64_t __attribute__((aligned(8))) dlog_word;
+
 /*
  * Compare and exchange on producer memory (never on the region).  On
  * failure *@old takes the value found.  With @local only the calling CPU and
  * what interrupts it touch *@p: x86 then needs no lock prefix, because one
  * instruction cannot be interrupted half way.
  */
-DLOG_INLINE bool dlog_cas64(uint64_t *p, uint64_t *old, uint64_t val,
+DLOG_INLINE bool dlog_cas64(dlog_word *p, uint64_t *old, uint64_t val,
 			    bool local)
 {
 #ifdef __x86_64__
@@ -116,16 +119,16 @@ DLOG_INLINE bool dlog_cas64(uint64_t *p, uint64_t *old, uint64_t val,
 }
 
 /* Whole-word read and write of producer memory, also on 32-bit CPUs. */
-DLOG_INLINE uint64_t dlog_read64(const uint64_t *p)
+DLOG_INLINE uint64_t dlog_read64(const dlog_word *p)
 {
 #if __SIZEOF_POINTER__ >= 8
 	return __atomic_load_n(p, __ATOMIC_RELAXED);
 #else
-	return __sync_val_compare_and_swap((uint64_t *)p, 0, 0);
+	return __sync_val_compare_and_swap((dlog_word *)p, 0, 0);
 #endif
 }
 
-DLOG_INLINE void dlog_write64(uint64_t *p, uint64_t v)
+DLOG_INLINE void dlog_write64(dlog_word *p, uint64_t v)
 {
 #if __SIZEOF_POINTER__ >= 8
 	__atomic_store_n(p, v, __ATOMIC_RELAXED);

@@ -160,8 +160,7 @@ static int dlog_adopt(void)
 	int cpu;
 
 	ends = kvcalloc(n, sizeof(*ends), GFP_KERNEL);
-	dlog.rings = kvcalloc(n, ALIGN(sizeof(struct dlog_ring), 64),
-			      GFP_KERNEL);
+	dlog.rings = kvcalloc(n, sizeof(*dlog.rings), GFP_KERNEL);
 	if (!ends || !dlog.rings) {
 		kvfree(ends);
 		kvfree(dlog.rings);
