@@ -26,24 +26,28 @@
 #endif
 
 #define DLOG_HASH_K UINT64_C(0x9e3779b97f4a7c15)
-#define DLOG_HASH_M UINT64_C(0xff51afd7ed558ccd)
+#define DLOG_HASH_C UINT64_C(0xd6e8feb86659fd93)
 
-/* Bring high bits down: without it, high bits of two words could cancel. */
-DLOG_INLINE uint64_t dlog_hash_fold(uint64_t w)
+/*
+ * Spread a word's bits before they enter the polynomial: without the
+ * multiplication equal changes in both halves of two words would cancel,
+ * without the fold changes of their highest bits.  Reversible.
+ */
+DLOG_INLINE uint64_t dlog_hash_mix(uint64_t w)
 {
+	w *= DLOG_HASH_C;
 	return w ^ (w >> 32);
 }
 
+/* @seed is well mixed (dlog_hash_seed), since the position is added to it. */
 DLOG_INLINE uint64_t dlog_hash_init(uint64_t seed, uint64_t position)
 {
-	uint64_t h = (seed ^ position) * DLOG_HASH_M;
-
-	return h ^ (h >> 32);
+	return dlog_hash_mix(seed + position);
 }
 
 DLOG_INLINE uint64_t dlog_hash_word(uint64_t h, uint64_t w)
 {
-	return h * DLOG_HASH_K + dlog_hash_fold(w);
+	return h * DLOG_HASH_K + dlog_hash_mix(w);
 }
 
 /* Never 0, so that zeroed memory holds no valid record. */
@@ -51,18 +55,22 @@ DLOG_INLINE uint32_t dlog_hash_final(uint64_t h)
 {
 	uint32_t check;
 
-	h ^= h >> 32;
-	check = (uint32_t)((h * DLOG_HASH_M) >> 32);
+	h = (h ^ (h >> 32)) * DLOG_HASH_C;
+	h = (h ^ (h >> 29)) * DLOG_HASH_C;
+	check = (uint32_t)(h >> 32);
 	return check ? check : 1;
 }
 
 /* Seed of one ring of one region; @uuid points to 16 bytes. */
 DLOG_INLINE uint64_t dlog_hash_seed(const void *uuid, uint32_t ring)
 {
-	uint64_t h = dlog_hash_init(dlog_load64(uuid), ring);
+	uint64_t h = dlog_hash_mix(dlog_load64(uuid));
 
 	h = dlog_hash_word(h, dlog_load64((const uint8_t *)uuid + 8));
-	return (h ^ (h >> 32)) * DLOG_HASH_M;
+	h = dlog_hash_word(h, ring);
+	h = (h ^ (h >> 32)) * DLOG_HASH_C;
+	h = (h ^ (h >> 29)) * DLOG_HASH_C;
+	return h ^ (h >> 32);
 }
 
 /* @len bytes, zero-padded to whole words as they lie in the region. */

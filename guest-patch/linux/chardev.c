@@ -45,6 +45,7 @@ struct dlog_cursor {
 struct dlog_reader {
 	struct mutex lock; /* one read() at a time */
 	u32 boot; /* of the line shown last */
+	bool open; /* that line has no newline yet, a piece may follow */
 	char *text; /* rendered, not yet taken by user space */
 	size_t text_len, text_off;
 	u8 *copies;
@@ -129,15 +130,16 @@ static size_t dlog_escape(char *to, size_t room, const u8 *s, size_t len,
 
 static void dlog_render(struct dlog_reader *r, struct dlog_cursor *c)
 {
-	u32 skip = 0;
+	u32 skip = 0, caller = 0;
 	char *to = r->text;
-	size_t at = 0, indent;
+	size_t at = 0, indent = 0;
 
 	switch (DLOG_TYPE_KIND(c->type)) {
 	case DLOG_KIND_TEXT:
 		break;
 	case DLOG_KIND_PRINTK:
 		skip = 4;
+		caller = c->len < skip ? 0 : dlog_load32(c->data);
 		break;
 	case DLOG_KIND_STACK:
 		skip = 8;
@@ -147,18 +149,23 @@ static void dlog_render(struct dlog_reader *r, struct dlog_cursor *c)
 	}
 	if (c->len < skip)
 		return;
-	if (c->boot != r->boot) {
-		r->boot = c->boot;
-		at += scnprintf(to, TEXT_SIZE, "-- boot %u --\n", c->boot);
+	if (!(r->open && caller & DLOG_CALLER_CONT)) {
+		if (r->open)
+			to[at++] = '\n';
+		if (c->boot != r->boot)
+			at += scnprintf(to + at, TEXT_SIZE - at,
+					"-- boot %u --\n", c->boot);
+		indent = scnprintf(to + at, TEXT_SIZE - at, "[%5llu.%06llu] ",
+				   c->time / NSEC_PER_SEC,
+				   c->time % NSEC_PER_SEC / NSEC_PER_USEC);
+		at += indent;
 	}
-	indent = at;
-	at += scnprintf(to + at, TEXT_SIZE - at, "[%5llu.%06llu] ",
-			c->time / NSEC_PER_SEC,
-			c->time % NSEC_PER_SEC / NSEC_PER_USEC);
-	indent = at - indent;
+	r->boot = c->boot;
 	at += dlog_escape(to + at, TEXT_SIZE - at - 1, c->data + skip,
 			  c->len - skip, indent);
-	to[at++] = '\n';
+	r->open = caller & DLOG_CALLER_OPEN;
+	if (!r->open)
+		to[at++] = '\n';
 	r->text_len = at;
 	r->text_off = 0;
 }
@@ -182,8 +189,12 @@ static bool dlog_reader_fill(struct dlog_reader *r)
 					 c->time < best->time)))
 				best = c;
 		}
-		if (!best)
-			return false;
+		if (!best) {
+			r->text[0] = '\n';
+			r->text_len = r->open;
+			r->open = false;
+			return r->text_len;
+		}
 		dlog_render(r, best);
 		best->have = false;
 	}
