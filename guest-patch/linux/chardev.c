@@ -67,7 +67,8 @@ static void dlog_cursor_load(struct dlog_cursor *c, u32 n)
 	c->off = 0;
 	c->budget = 16 * size;
 	memcpy(c->copy,
-	       dlog.rings[n].base + (u64)dlog_mod(c->position / size, nr) * size,
+	       dlog.rings[n].base +
+		       (u64)dlog_mod(c->position / size, nr) * size,
 	       size);
 	if (dlog_start_probe(c->copy, seed, &start) &&
 	    start.position == c->position)
@@ -184,9 +185,9 @@ static bool dlog_reader_fill(struct dlog_reader *r)
 
 			if (!c->have)
 				c->have = dlog_cursor_next(c, i);
-			if (c->have && (!best || c->boot < best->boot ||
-					(c->boot == best->boot &&
-					 c->time < best->time)))
+			if (c->have &&
+			    (!best || c->boot < best->boot ||
+			     (c->boot == best->boot && c->time < best->time)))
 				best = c;
 		}
 		if (!best) {

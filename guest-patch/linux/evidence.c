@@ -71,8 +71,7 @@ void dlog_set_status(enum dlog_status status, const char *detail)
 {
 	u64 now = dlog_clock();
 
-	if (!READ_ONCE(dlog.ready) ||
-	    READ_ONCE(dlog.status) == DLOG_ST_PANIC)
+	if (!READ_ONCE(dlog.ready) || READ_ONCE(dlog.status) == DLOG_ST_PANIC)
 		return;
 	WRITE_ONCE(dlog.status, status);
 	dlog_region_status(&dlog.region, status, now);
@@ -132,9 +131,8 @@ static void dlog_stack(struct dlog_scratch *s, struct pt_regs *regs,
 		}
 	}
 	for (unsigned int i = first; i < n; i++)
-		len += scnprintf(s->stack.text + len, STACK_TEXT - len,
-				 "%s%pS", len ? "\n" : "",
-				 (void *)s->frames[i]);
+		len += scnprintf(s->stack.text + len, STACK_TEXT - len, "%s%pS",
+				 len ? "\n" : "", (void *)s->frames[i]);
 	s->stack.cpu = raw_smp_processor_id();
 	s->stack.reason = reason;
 	dlog_append(DLOG_TYPE(DLOG_KIND_STACK, 0), dlog_clock(), &s->stack,
@@ -160,8 +158,7 @@ static void dlog_snapshot(struct pt_regs *regs, enum dlog_status reason)
 	p->common.pr_pid = current->pid;
 	dlog_control_regs(head.control);
 	dlog_elf_regs(&p->pr_reg, regs, head.control);
-	dlog_region_regs(&dlog.region, &head, p,
-			 round_down(sizeof(*p), 8));
+	dlog_region_regs(&dlog.region, &head, p, round_down(sizeof(*p), 8));
 	s->regs.cpu = head.cpu;
 	s->regs.reason = reason;
 	dlog_append(DLOG_TYPE(DLOG_KIND_REGS, 0), now, &s->regs,

@@ -162,12 +162,14 @@ static int dlog_find_nfit(struct dlog_place *p)
 {
 	int ret = -ENODEV;
 #ifdef CONFIG_ACPI
-	static const guid_t pm = GUID_INIT(0x66f0d379, 0xb4f3, 0x4074, 0xac, 0x43,
-					   0x0d, 0x33, 0x18, 0xb7, 0x8c, 0xdb);
+	static const guid_t pm = GUID_INIT(0x66f0d379, 0xb4f3, 0x4074, 0xac,
+					   0x43, 0x0d, 0x33, 0x18, 0xb7, 0x8c,
+					   0xdb);
 	struct acpi_table_header *table;
 	u8 *at, *end;
 
-	if (acpi_disabled || ACPI_FAILURE(acpi_get_table(ACPI_SIG_NFIT, 0, &table)))
+	if (acpi_disabled ||
+	    ACPI_FAILURE(acpi_get_table(ACPI_SIG_NFIT, 0, &table)))
 		return -ENODEV;
 	at = (u8 *)table + sizeof(struct acpi_table_nfit);
 	end = (u8 *)table + table->length;
@@ -227,9 +229,9 @@ int dlog_find(struct dlog_place *p)
 		const char *name;
 		int (*find)(struct dlog_place *p);
 	} places[] = {
-		{ "memory", dlog_find_param },
-		{ "nvdimm", dlog_find_nfit },
-		{ "ivshmem", dlog_find_ivshmem },
+		{"memory", dlog_find_param},
+		{"nvdimm", dlog_find_nfit},
+		{"ivshmem", dlog_find_ivshmem},
 	};
 	int ret = -ENODEV;
 

@@ -114,9 +114,8 @@ dlog_hook_arg(struct ftrace_regs *fregs)
 }
 
 /* Text of the record with descriptor @d, or NULL when it has none. */
-static __always_inline const char *dlog_prb_text(const struct prb_head *rb,
-						 const struct prb_desc *d,
-						 u16 len)
+static __always_inline const char *
+dlog_prb_text(const struct prb_head *rb, const struct prb_desc *d, u16 len)
 {
 	unsigned long size = 1UL << rb->size_bits;
 	unsigned long begin = d->text.begin & (size - 1);
@@ -308,7 +307,7 @@ static void dlog_take_line(char *line, size_t len)
 /* Copy lines from sequence number *@next on, leave there the next one. */
 static int dlog_take_over(u64 *next)
 {
-	struct kmsg_dump_iter iter = { .cur_seq = *next, .next_seq = U64_MAX };
+	struct kmsg_dump_iter iter = {.cur_seq = *next, .next_seq = U64_MAX};
 	char *line = kmalloc(8192, GFP_KERNEL);
 	u64 seq;
 	size_t len;

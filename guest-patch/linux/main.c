@@ -216,8 +216,8 @@ static void dlog_open_state(void)
 	dlog.host_stop = READ_ONCE(st->control) & DLOG_CONTROL_STOP;
 	dlog.user_stop = stopped;
 	WRITE_ONCE(dlog.ready, true);
-	dlog_set_status(system_state < SYSTEM_RUNNING ? DLOG_ST_BOOTING :
-							DLOG_ST_RUNNING,
+	dlog_set_status(system_state < SYSTEM_RUNNING ? DLOG_ST_BOOTING
+						      : DLOG_ST_RUNNING,
 			dlog.resumed ? "driver loaded again" : NULL);
 	if (!dlog.resumed)
 		dlog_note_boot();
@@ -290,4 +290,5 @@ static void __exit dlog_exit(void)
 module_init(dlog_init);
 module_exit(dlog_exit);
 MODULE_LICENSE("GPL");
-MODULE_DESCRIPTION("Flight recorder: kernel log in memory that a host file backs");
+MODULE_DESCRIPTION(
+	"Flight recorder: kernel log in memory that a host file backs");

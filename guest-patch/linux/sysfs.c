@@ -9,22 +9,22 @@
 #include "driver.h"
 
 static const char *const statuses[] = {
-	"none",	  "booting", "running", "oops",	    "panic",
-	"hung-task", "soft-lockup", "hard-lockup", "kexec", "reboot",
-	"halt",	  "poweroff", "emergency-restart", "suspend", "unloaded",
+	"none",	     "booting",	    "running",		 "oops",    "panic",
+	"hung-task", "soft-lockup", "hard-lockup",	 "kexec",   "reboot",
+	"halt",	     "poweroff",    "emergency-restart", "suspend", "unloaded",
 };
 
 static const char *const memtypes[] = {
-	"unknown", "write-back", "write-combining",
-	"uncached-minus", "uncached", "write-through",
+	"unknown",	  "write-back", "write-combining",
+	"uncached-minus", "uncached",	"write-through",
 };
 
-#define DLOG_ATTR(name, fmt, ...)                                             \
-	static ssize_t name##_show(struct device *dev,                        \
-				   struct device_attribute *attr, char *buf)  \
-	{                                                                     \
-		return sysfs_emit(buf, fmt "\n", ##__VA_ARGS__);              \
-	}                                                                     \
+#define DLOG_ATTR(name, fmt, ...)                                              \
+	static ssize_t name##_show(struct device *dev,                         \
+				   struct device_attribute *attr, char *buf)   \
+	{                                                                      \
+		return sysfs_emit(buf, fmt "\n", ##__VA_ARGS__);               \
+	}                                                                      \
 	static DEVICE_ATTR_RO(name)
 
 DLOG_ATTR(address, "%pa", &dlog.place.start);
@@ -59,12 +59,18 @@ static ssize_t rings_show(struct device *dev, struct device_attribute *attr,
 static DEVICE_ATTR_RO(rings);
 
 static struct attribute *dlog_attrs[] = {
-	&dev_attr_address.attr,	    &dev_attr_size.attr,
-	&dev_attr_placement.attr,   &dev_attr_memory_type.attr,
-	&dev_attr_uuid.attr,	    &dev_attr_label.attr,
-	&dev_attr_boot.attr,	    &dev_attr_status.attr,
-	&dev_attr_recording.attr,   &dev_attr_printk_source.attr,
-	&dev_attr_heartbeat_ms.attr, &dev_attr_rings.attr,
+	&dev_attr_address.attr,
+	&dev_attr_size.attr,
+	&dev_attr_placement.attr,
+	&dev_attr_memory_type.attr,
+	&dev_attr_uuid.attr,
+	&dev_attr_label.attr,
+	&dev_attr_boot.attr,
+	&dev_attr_status.attr,
+	&dev_attr_recording.attr,
+	&dev_attr_printk_source.attr,
+	&dev_attr_heartbeat_ms.attr,
+	&dev_attr_rings.attr,
 	NULL,
 };
 

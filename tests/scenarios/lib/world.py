@@ -83,14 +83,16 @@ def entries(path, *args):
 
 class World:
     """See above.  placement: nvdimm, ivshmem or ram; size and rings of the
-    region; further arguments are Guest's."""
+    region, create for more of dlog-create's options, launcher for dlog-qemu's;
+    further arguments are Guest's."""
 
     def __init__(self, placement='nvdimm', size='4M', rings=2, append='',
-                 qemu_args=(), files=None, launcher=(), **guest):
+                 qemu_args=(), files=None, launcher=(), create=(), **guest):
         self.folder = tempfile.mkdtemp(prefix='dlog-world-')
         self.region = os.path.join(self.folder, 'region.img')
         self.oracle = os.path.join(self.folder, 'oracle')
-        tool('dlog-create', '-q', '-s', size, '-r', str(rings), self.region)
+        tool('dlog-create', '-q', '-s', size, '-r', str(rings), *create,
+             self.region)
         with open(self.oracle, 'wb') as f:
             f.truncate(ORACLE_SIZE)
         kernel = guest.get('kernel', '6.1')

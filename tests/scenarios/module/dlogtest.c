@@ -116,8 +116,7 @@ static enum hrtimer_restart hard(struct hrtimer *t)
 		tasklet_hi_schedule(&l->tasklet);
 	if (contexts & 1 << NMI) {
 		l->nmi = true;
-		apic->send_IPI_mask(cpumask_of(smp_processor_id()),
-				    NMI_VECTOR);
+		apic->send_IPI_mask(cpumask_of(smp_processor_id()), NMI_VECTOR);
 	}
 	hrtimer_forward_now(t, ns_to_ktime(1000ULL * interval_us));
 	return HRTIMER_RESTART;
@@ -237,12 +236,16 @@ static int set_die(const char *val, const struct kernel_param *kp)
 		preempt_disable();
 		for (;;)
 			cpu_relax();
-	} else
+	} else if (sysfs_streq(val, "hung-task")) {
+		set_current_state(TASK_UNINTERRUPTIBLE);
+		schedule();
+	} else {
 		return -EINVAL;
+	}
 	return 0;
 }
 
-static const struct kernel_param_ops die_ops = { .set = set_die };
+static const struct kernel_param_ops die_ops = {.set = set_die};
 module_param_cb(die, &die_ops, NULL, 0200);
 
 /* One line by printk from each context, and one in pieces, for the tests. */
@@ -253,11 +256,12 @@ static int set_say(const char *val, const struct kernel_param *kp)
 	printk(KERN_CONT "pieces %s", val);
 	printk(KERN_ERR "dlogtest: two\nlines\n");
 	for (int i = 0; i < 8; i++)
-		printk("%c%cdlogtest: level %d\n", KERN_SOH_ASCII, (char)(48 + i), i);
+		printk("%c%cdlogtest: level %d\n", KERN_SOH_ASCII,
+		       (char)(48 + i), i);
 	return 0;
 }
 
-static const struct kernel_param_ops say_ops = { .set = set_say };
+static const struct kernel_param_ops say_ops = {.set = set_say};
 module_param_cb(say, &say_ops, NULL, 0200);
 
 static int __init test_init(void)
