@@ -203,6 +203,12 @@ DLOG_API void dlog_reader_set_boot(struct dlog_reader *r, uint32_t boot);
  */
 DLOG_API int dlog_reader_next(struct dlog_reader *r, struct dlog_entry *e,
 			      int timeout_ms);
+/*
+ * Records that writers overwrote after this reader was made and before it
+ * came to them (a lower bound: a lap within one boot is counted, one that
+ * ends in another boot is not).
+ */
+DLOG_API uint64_t dlog_reader_missed(struct dlog_reader *r);
 
 /* ---- rendering ---- */
 

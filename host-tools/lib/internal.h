@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * internal.h - what the files of libdlog share.
+ *
+ * source.c opens a source and reads bytes, scan.c finds records in bytes,
+ * stream.c walks one ring, reader.c merges streams; loss.c and boots.c are
+ * passes over all rings, meta.c reads what lies outside them.
+ *
+ * One rule for every file: bytes of a region are copied once into private
+ * memory (dlog_fetch) and decided upon there, never looked at in place.  So
+ * they cannot change between a test and its use, and a file that is cut
+ * short while it is open gives an error, not SIGBUS.
+ */
+#ifndef LIBDLOG_INTERNAL_H
+#define LIBDLOG_INTERNAL_H
+
+#include <errno.h>
+
+#include "dlog.h"
+#include "dlog_region.h"
+
+/* ---- sources ---- */
+
+/* One record on its way out; @data points into a buffer of its stream. */
+struct dlog_item {
+	uint64_t time, position;
+	uint32_t boot;
+	uint16_t type, len;
+	const uint8_t *data;
+	uint32_t buffer; /* for stream_put() */
+};
+
+/*
+ * What a kind of source has to bring.  A stream is a run of records that is
+ * nearly sorted by boot and time (a ring).  stream_next() returns 1 and an
+ * item; 0 when there is none now, or when items given out before have to be
+ * put back first; or a negative errno.  stream_poll(), for streams opened to
+ * follow and only while none of its items is out, returns true when
+ * stream_next() is worth a call again; it is cheap.
+ */
+struct dlog_source_ops {
+	uint32_t (*streams)(struct dlog *d);
+	int (*stream_new)(struct dlog *d, uint32_t n, unsigned int flags,
+			  void **out);
+	void (*stream_free)(void *stream);
+	void (*stream_set_boot)(void *stream, uint32_t boot);
+	int (*stream_next)(void *stream, struct dlog_item *item);
+	void (*stream_put)(void *stream, const struct dlog_item *item);
+	bool (*stream_poll)(void *stream);
+	uint64_t (*stream_missed)(void *stream);
+	int (*boots)(struct dlog *d, struct dlog_boot_entry **out);
+	int (*loss)(struct dlog *d, struct dlog_loss **out);
+};
+
+extern const struct dlog_source_ops dlog_region_ops;
+
+/* The boot table as it was read last: valid entries, by boot. */
+struct dlog_table {
+	uint32_t nr;
+	struct dlog_boot *entry; /* without ring[] */
+	struct dlog_boot_ring *ring; /* nr_rings for each entry */
+};
+
+struct dlog_event_cache {
+	struct dlog_event_desc desc; /* name NULL: not known */
+	char *strings;
+};
+
+struct dlog {
+	const struct dlog_source_ops *ops;
+	char *name;
+	int fd; /* -1: memory */
+	const uint8_t *mem;
+	uint64_t size; /* of the file or memory */
+	bool writable, backup;
+	struct dlog_superblock sb;
+	uint32_t nr_subbufs; /* in each ring */
+	uint64_t *power, *prefix; /* see scan.c */
+	struct dlog_table table;
+	/* meta.c */
+	struct {
+		uint32_t boot;
+		bool valid;
+		uint64_t guest, real;
+		uint64_t read_at; /* CLOCK_MONOTONIC, ns */
+	} clock;
+	struct dlog_event_cache *events; /* DLOG_EVENT_MAX + 1, or NULL */
+	uint64_t events_end, events_word; /* where the catalog ended */
+	uint64_t events_read; /* CLOCK_MONOTONIC, ns */
+};
+
+/* source.c */
+__attribute__((format(printf, 3, 4))) int
+dlog_fail(struct dlog_error *err, int code, const char *fmt, ...);
+uint64_t dlog_now(int clock);
+/* Copy @len bytes at @off: 0, -ERANGE when not all are there, -errno. */
+int dlog_fetch(const struct dlog *d, uint64_t off, void *buf, size_t len);
+
+static inline uint64_t dlog_seed(const struct dlog *d, uint32_t n)
+{
+	return dlog_hash_seed(d->sb.uuid, n);
+}
+
+/* ---- scan.c ---- */
+
+/* A copy of some bytes of the region, in which records are looked for. */
+struct dlog_scan {
+	const uint8_t *p;
+	uint32_t size; /* multiple of 8 */
+	uint64_t seed, base; /* @base: position of p[0] */
+	const uint64_t *power;
+	uint64_t *prefix; /* size / 8 + 1 words of scratch */
+	bool ready; /* prefix belongs to this copy */
+};
+
+/* As dlog_record_probe(), at p + off; all calls together are linear. */
+enum dlog_record_state dlog_scan_probe(struct dlog_scan *s, uint32_t off,
+				       uint32_t *size);
+#define DLOG_POWERS (65536 / 8 + 2)
+void dlog_scan_powers(uint64_t *power);
+
+/*
+ * What a copy of one sub-buffer holds, taken to lie at @position.
+ *
+ * A hole is a run of bytes that verify as nothing, followed by a valid
+ * record: records follow each other without gaps, so it proves that at least
+ * one was reserved there.
+ */
+struct dlog_sub {
+	uint64_t position;
+	uint8_t *copy; /* subbuf_size + DLOG_START_SIZE bytes */
+	uint32_t *rec; /* offset, DLOG_SUB_OPEN; ascending, no START */
+	uint32_t nr;
+	bool started; /* has its START */
+	bool next_started; /* so has position + subbuf_size */
+	bool lapped; /* (being) overwritten by a later lap */
+	bool closed; /* next is of the same boot */
+	struct dlog_start start, next;
+	uint64_t start_time;
+	uint64_t newer; /* position of the lap that overwrote it, 0: none */
+	uint32_t full, open; /* records, START not counted */
+	uint32_t holes, zero_holes; /* zero_holes: all their bytes are 0 */
+	uint32_t tail; /* offset behind the last record */
+	uint32_t full_bytes, open_bytes, hole_bytes;
+};
+
+#define DLOG_SUB_OPEN 1u
+
+/* One ring as it was when dlog_view_find() looked. */
+struct dlog_view {
+	struct dlog *d;
+	uint32_t ring;
+	uint64_t seed, off; /* @off: of the ring in the region */
+	bool any; /* false: nothing in it proves itself */
+	uint64_t low, high; /* positions of oldest and newest sub-buffer */
+	struct dlog_sub sub[2];
+};
+
+int dlog_view_init(struct dlog_view *v, struct dlog *d, uint32_t ring);
+void dlog_view_exit(struct dlog_view *v);
+int dlog_view_find(struct dlog_view *v);
+uint64_t dlog_view_offset(const struct dlog_view *v, uint64_t position);
+/* START of whatever lap in the slot of @position: its position, or -1. */
+uint64_t dlog_view_start(const struct dlog_view *v, uint64_t position,
+			 struct dlog_start *start);
+int dlog_sub_load(const struct dlog_view *v, uint64_t position,
+		  struct dlog_sub *s);
+/* Boot that a sub-buffer belongs to; @before: that of the one before it. */
+uint32_t dlog_sub_boot(const struct dlog_view *v, const struct dlog_sub *s,
+		       uint32_t before);
+
+/* ---- boots.c, meta.c, loss.c, render.c ---- */
+
+int dlog_table_load(struct dlog *d);
+void dlog_table_free(struct dlog *d);
+/* Index in d->table of @boot, or -1. */
+int dlog_table_find(const struct dlog *d, uint32_t boot);
+/* The entry of the boot that followed @boot, or -1 when that is not known. */
+int dlog_table_after(const struct dlog *d, uint32_t boot);
+int dlog_region_boots(struct dlog *d, struct dlog_boot_entry **out);
+int dlog_region_loss(struct dlog *d, struct dlog_loss **out);
+
+/*
+ * The largest position, its records, and the largest dropped that the CPU
+ * slots name for @ring in the newest boot they know there (hint->boot, 0:
+ * none).  Plain words of the guest: hints, not facts.
+ */
+void dlog_ring_hint(struct dlog *d, uint32_t ring, struct dlog_cpu *hint);
+void dlog_events_free(struct dlog *d);
+uint8_t dlog_kind_level(uint32_t kind, uint32_t arg);
+
+#endif

@@ -1,0 +1,395 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * meta.c - what lies outside the rings: status, heartbeats, clock,
+ * registers, event types.
+ *
+ * State page and CPU slots are plain words that carry no check: they are
+ * believed within bounds and never used to find one's way.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "internal.h"
+
+static int state_read(struct dlog *d, struct dlog_state *st)
+{
+	int ret = dlog_fetch(d, d->sb.state_off, st, sizeof(*st));
+
+	if (ret)
+		memset(st, 0, sizeof(*st));
+	return ret;
+}
+
+void dlog_get_live(struct dlog *d, struct dlog_live *live)
+{
+	struct dlog_state st;
+
+	state_read(d, &st);
+	memset(live, 0, sizeof(*live));
+	live->status = st.status < DLOG_ST_MAX ? st.status : DLOG_ST_NONE;
+	live->boot = st.boot;
+	live->status_time = st.status_time;
+	live->memtype = st.memtype <= DLOG_MT_WT ? st.memtype : DLOG_MT_UNKNOWN;
+	live->period_ms = st.period_ms < 3600000 ? st.period_ms : 0;
+	live->recording = st.recording == 1;
+	live->stop_asked = st.control & DLOG_CONTROL_STOP;
+	live->online = st.online <= DLOG_CPUS_MAX ? st.online : 0;
+}
+
+#define BEATS 64u /* CPU slots read at a time */
+
+/* Call @fn for each CPU slot; 0 or a negative errno. */
+static int each_beat(struct dlog *d,
+		     void (*fn)(void *arg, const struct dlog_cpu *c), void *arg)
+{
+	struct dlog_cpu c[BEATS];
+
+	for (uint32_t i = 0; i < d->sb.nr_cpus; i += BEATS) {
+		uint32_t n = d->sb.nr_cpus - i < BEATS ? d->sb.nr_cpus - i
+						       : BEATS;
+		uint64_t off = d->sb.state_off + DLOG_PAGE +
+			       (uint64_t)i * sizeof(c[0]);
+		int ret = dlog_fetch(d, off, c, n * sizeof(c[0]));
+
+		if (ret)
+			return ret;
+		for (uint32_t k = 0; k < n; k++)
+			fn(arg, &c[k]);
+	}
+	return 0;
+}
+
+struct hint {
+	uint32_t ring;
+	struct dlog_cpu *max;
+};
+
+static void hint_add(void *arg, const struct dlog_cpu *c)
+{
+	struct hint *h = arg;
+
+	if (c->ring != h->ring || c->boot < h->max->boot)
+		return;
+	if (c->boot > h->max->boot)
+		*h->max = (struct dlog_cpu){.boot = c->boot};
+	if (c->position > h->max->position) {
+		h->max->position = c->position;
+		h->max->records = c->records;
+	}
+	if (c->dropped > h->max->dropped)
+		h->max->dropped = c->dropped;
+}
+
+void dlog_ring_hint(struct dlog *d, uint32_t ring, struct dlog_cpu *hint)
+{
+	struct hint h = {.ring = ring, .max = hint};
+
+	memset(hint, 0, sizeof(*hint));
+	if (each_beat(d, hint_add, &h) || !hint->boot)
+		memset(hint, 0, sizeof(*hint));
+}
+
+struct newest {
+	uint32_t boot;
+	uint64_t time;
+};
+
+static void newest_add(void *arg, const struct dlog_cpu *c)
+{
+	struct newest *n = arg;
+
+	if (c->boot == n->boot && c->beat_time > n->time)
+		n->time = c->beat_time;
+}
+
+int dlog_get_beat(struct dlog *d, uint32_t cpu, struct dlog_beat *beat)
+{
+	struct newest newest = {0};
+	struct dlog_live live;
+	struct dlog_cpu c;
+	uint64_t period, real, now;
+
+	memset(beat, 0, sizeof(*beat));
+	dlog_get_live(d, &live);
+	if (cpu >= d->sb.nr_cpus || !live.boot ||
+	    dlog_fetch(d,
+		       d->sb.state_off + DLOG_PAGE + (uint64_t)cpu * sizeof(c),
+		       &c, sizeof(c)) ||
+	    c.boot != live.boot || c.ring >= d->sb.nr_rings)
+		return 0;
+	newest.boot = c.boot;
+	newest.time = c.beat_time;
+	each_beat(d, newest_add, &newest);
+	beat->cpu = cpu;
+	beat->ring = c.ring;
+	beat->boot = c.boot;
+	beat->online = c.online == 1;
+	beat->time = c.beat_time;
+	beat->beats = c.beats;
+	beat->position = c.position;
+	beat->records = c.records;
+	beat->dropped = c.dropped;
+	beat->behind = newest.time - c.beat_time;
+	beat->age = UINT64_MAX;
+	real = dlog_real_time(d, c.boot, c.beat_time);
+	now = dlog_now(CLOCK_REALTIME);
+	if (real)
+		beat->age = now > real ? now - real : 0;
+	period = (uint64_t)live.period_ms * 1000000;
+	beat->stale = beat->online && period &&
+		      (beat->behind > 3 * period ||
+		       (real && beat->age > 3 * period));
+	return 1;
+}
+
+int dlog_set_control(struct dlog *d, bool stop)
+{
+	uint32_t word = stop ? DLOG_CONTROL_STOP : 0;
+
+	if (d->fd < 0 || !d->writable)
+		return -EROFS;
+	if (pwrite(d->fd, &word, sizeof(word), (off_t)d->sb.state_off) !=
+	    (ssize_t)sizeof(word))
+		return errno ? -errno : -EIO;
+	return 0;
+}
+
+/* Newer valid clock pair of @boot: true and *@c. */
+static bool clock_read(struct dlog *d, uint32_t boot, struct dlog_clock *c)
+{
+	uint64_t slot = (boot - 1) % d->sb.boot_slots;
+	bool any = false;
+
+	for (uint32_t i = 0; i < 2; i++) {
+		uint64_t off = d->sb.clock_off + (slot * 2 + i) * sizeof(*c);
+		struct dlog_clock try;
+
+		if (dlog_fetch(d, off, &try, sizeof(try)) || try.boot != boot ||
+		    !try.real ||
+		    try.check != dlog_object_check(
+					 &try, sizeof(try),
+					 dlog_seed(d, DLOG_SEED_CLOCK), off))
+			continue;
+		if (!any || try.guest > c->guest)
+			*c = try;
+		any = true;
+	}
+	return any;
+}
+
+/* The pair is read again when the boot changes, and once a second. */
+uint64_t dlog_real_time(struct dlog *d, uint32_t boot, uint64_t time)
+{
+	uint64_t now, real;
+
+	if (!boot)
+		return 0;
+	now = dlog_now(CLOCK_MONOTONIC_COARSE);
+	if (d->clock.boot != boot || now - d->clock.read_at > 1000000000u) {
+		struct dlog_clock c;
+		int i;
+
+		d->clock.valid = clock_read(d, boot, &c);
+		if (d->clock.valid) {
+			d->clock.guest = c.guest;
+			d->clock.real = c.real;
+		} else {
+			i = dlog_table_find(d, boot);
+			if (i < 0 && d->clock.boot != boot &&
+			    !dlog_table_load(d))
+				i = dlog_table_find(d, boot);
+			if (i >= 0 && d->table.entry[i].start_real) {
+				d->clock.valid = true;
+				d->clock.guest = d->table.entry[i].start_time;
+				d->clock.real = d->table.entry[i].start_real;
+			}
+		}
+		d->clock.boot = boot;
+		d->clock.read_at = now;
+	}
+	if (!d->clock.valid)
+		return 0;
+	/* Modulo 2^64 on purpose: @time may lie before the pair. */
+	real = d->clock.real + (time - d->clock.guest);
+	/* Nonsense of the guest, further than a century from the pair. */
+	if (real - d->clock.real + (UINT64_C(1) << 61) > UINT64_C(1) << 62)
+		return 0;
+	return real;
+}
+
+int dlog_get_regs(struct dlog *d, uint32_t cpu, uint32_t boot,
+		  struct dlog_reg_entry *regs)
+{
+	uint64_t off;
+	uint32_t size;
+	struct dlog_regs *r;
+	uint8_t *copy;
+	int ret = 0;
+
+	memset(regs, 0, sizeof(*regs));
+	if (cpu >= d->sb.nr_cpus)
+		return 0;
+	off = d->sb.regs_off + (uint64_t)cpu * d->sb.regs_stride;
+	copy = malloc(d->sb.regs_stride);
+	if (!copy)
+		return 0;
+	if (dlog_fetch(d, off, copy, d->sb.regs_stride))
+		goto out;
+	r = (struct dlog_regs *)copy;
+	size = r->size;
+	if (size < sizeof(*r) || size % 8 || size > d->sb.regs_stride ||
+	    size - sizeof(*r) != r->prstatus_size || r->cpu != cpu ||
+	    r->prstatus_size > sizeof(regs->prstatus) ||
+	    (boot && r->boot != boot) ||
+	    r->check != dlog_object_check(copy, size,
+					  dlog_seed(d, DLOG_SEED_REGS), off))
+		goto out;
+	regs->boot = r->boot;
+	regs->cpu = r->cpu;
+	regs->reason = r->reason;
+	regs->machine = r->machine;
+	regs->time = r->time;
+	memcpy(regs->control, r->control, sizeof(regs->control));
+	regs->prstatus_size = r->prstatus_size;
+	memcpy(regs->prstatus, r->prstatus, r->prstatus_size);
+	ret = 1;
+out:
+	free(copy);
+	return ret;
+}
+
+/* ---- event types ---- */
+
+/* More than DLOG_EVENT_MAX types of a sensible size. */
+#define CATALOG_MAX (16u << 20)
+#define CATALOG_AGAIN 100000000u /* ns between two readings */
+
+void dlog_events_free(struct dlog *d)
+{
+	for (uint32_t i = 0; d->events && i <= DLOG_EVENT_MAX; i++)
+		free(d->events[i].strings);
+	free(d->events);
+	d->events = NULL;
+}
+
+/* One string of a catalog record: @len bytes with its NUL. */
+static bool string_ok(const uint8_t *p, uint32_t len)
+{
+	return len && memchr(p, 0, len) == p + len - 1;
+}
+
+/* Remember the event type in a catalog record's @data; the first counts. */
+static void event_add(struct dlog *d, uint32_t id, const uint8_t *data,
+		      uint32_t len)
+{
+	struct dlog_event_type t;
+	struct dlog_event_cache *e;
+	const uint8_t *s = data + sizeof(t);
+	uint64_t need;
+
+	if (!id || id > DLOG_EVENT_MAX || len < sizeof(t))
+		return;
+	e = &d->events[id];
+	memcpy(&t, data, sizeof(t));
+	need = (uint64_t)t.name_len + t.fields_len + t.format_len;
+	if (e->strings || need > len - sizeof(t) || t.name_len < 2 ||
+	    !string_ok(s, t.name_len) ||
+	    !string_ok(s + t.name_len, t.fields_len) ||
+	    (t.format_len &&
+	     !string_ok(s + t.name_len + t.fields_len, t.format_len)))
+		return;
+	e->strings = malloc((size_t)need);
+	if (!e->strings)
+		return;
+	memcpy(e->strings, s, (size_t)need);
+	e->desc.id = id;
+	e->desc.name = e->strings;
+	e->desc.fields = e->strings + t.name_len;
+	e->desc.format = t.format_len ? e->strings + t.name_len + t.fields_len
+				      : NULL;
+}
+
+/*
+ * Read the catalog.  Its end is where nothing verifies; what verifies behind
+ * a damaged stretch is taken too.
+ */
+static void events_load(struct dlog *d)
+{
+	uint32_t size = d->sb.catalog_size < CATALOG_MAX
+				? (uint32_t)d->sb.catalog_size & ~7u
+				: CATALOG_MAX;
+	uint8_t *copy = malloc(size + 8);
+	uint64_t *prefix = malloc(((size_t)size / 8 + 1) * sizeof(*prefix));
+	struct dlog_scan scan = {
+		.p = copy,
+		.size = size,
+		.seed = dlog_seed(d, DLOG_SEED_CATALOG),
+		.base = d->sb.catalog_off,
+		.power = d->power,
+		.prefix = prefix,
+	};
+	uint32_t n;
+
+	d->events_end = 0;
+	if (!copy || !prefix || dlog_fetch(d, d->sb.catalog_off, copy, size))
+		goto out;
+	for (uint32_t off = 0; off + DLOG_HDR <= size; off += n) {
+		uint32_t top = dlog_load32(copy + off + 4);
+
+		n = 8;
+		switch (dlog_scan_probe(&scan, off, &n)) {
+		case DLOG_RECORD_NONE:
+			continue;
+		case DLOG_RECORD_OPEN:
+			break;
+		case DLOG_RECORD_FULL:
+			if (DLOG_TYPE_KIND(top >> 16) == DLOG_KIND_EVENT_TYPE)
+				event_add(d, DLOG_TYPE_ARG(top >> 16),
+					  copy + off + DLOG_HDR, top & 0xffff);
+			break;
+		}
+		d->events_end = off + n;
+	}
+	d->events_word = 0;
+	if (d->events_end + 8 <= size)
+		d->events_word = dlog_load64(copy + d->events_end);
+out:
+	free(copy);
+	free(prefix);
+}
+
+/* Has something been appended since?  Asked at most ten times a second. */
+static bool events_grew(struct dlog *d)
+{
+	uint64_t now = dlog_now(CLOCK_MONOTONIC_COARSE), word;
+
+	if (now - d->events_read < CATALOG_AGAIN)
+		return false;
+	d->events_read = now;
+	return d->events_end + 8 <= d->sb.catalog_size &&
+	       !dlog_fetch(d, d->sb.catalog_off + d->events_end, &word,
+			   sizeof(word)) &&
+	       word != d->events_word;
+}
+
+int dlog_get_event(struct dlog *d, uint32_t id, struct dlog_event_desc *desc)
+{
+	memset(desc, 0, sizeof(*desc));
+	if (!id || id > DLOG_EVENT_MAX)
+		return 0;
+	if (!d->events) {
+		d->events = calloc(DLOG_EVENT_MAX + 1, sizeof(*d->events));
+		if (!d->events)
+			return 0;
+		d->events_read = dlog_now(CLOCK_MONOTONIC_COARSE);
+		events_load(d);
+	} else if (!d->events[id].strings && events_grew(d)) {
+		events_load(d);
+	}
+	if (!d->events[id].strings)
+		return 0;
+	*desc = d->events[id].desc;
+	return 1;
+}

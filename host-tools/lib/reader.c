@@ -1,0 +1,495 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * reader.c - merge the streams of one or more sources into one.
+ *
+ * Order within a source: boot, time, ring, position.  A stream is only
+ * nearly sorted (a nested context has a later time at an earlier position,
+ * taken-over lines an earlier one at a later), so each has a window of
+ * WINDOW records, or of two sub-buffers if those hold less, that is kept in
+ * order.  Order between sources: wall clock of the two next records; where
+ * either is not known, guest time.  Memory is a constant for each stream.
+ *
+ * Relies on dlog_source_ops; knows nothing of regions.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "internal.h"
+
+#define WINDOW 64u /* power of two */
+#define JOIN_MAX 65536u /* bytes of one line joined from pieces */
+#define JOIN_WAIT 100000000u /* ns to wait for the next piece */
+#define POLL_NS 10000000u
+
+struct lane {
+	uint32_t ring;
+	void *stream;
+	bool dead;
+	uint32_t head, n;
+	struct dlog_item q[WINDOW]; /* sorted; q[head] is next */
+};
+
+/* One source: its lanes, and a heap of those that have records. */
+struct group {
+	struct dlog *d;
+	struct lane *lane;
+	uint32_t lanes, heap_n;
+	uint32_t *heap;
+};
+
+struct dlog_reader {
+	struct group *group;
+	size_t n;
+	bool follow, begun;
+	bool busy; /* the last poll found something */
+	int error; /* of the first stream that failed */
+	uint64_t polled; /* CLOCK_MONOTONIC */
+	/* the item that the caller looks at */
+	struct lane *out_lane;
+	struct dlog_item out;
+	/* the line that is being joined */
+	bool joining;
+	uint64_t join_until;
+	struct dlog_entry join;
+	uint8_t *join_buf;
+};
+
+static struct dlog_item *lane_at(struct lane *l, uint32_t i)
+{
+	return &l->q[(l->head + i) % WINDOW];
+}
+
+static bool item_before(const struct dlog_item *a, const struct dlog_item *b)
+{
+	if (a->boot != b->boot)
+		return a->boot < b->boot;
+	if (a->time != b->time)
+		return a->time < b->time;
+	return a->position < b->position;
+}
+
+static bool lane_before(struct group *g, uint32_t x, uint32_t y)
+{
+	struct lane *a = &g->lane[x], *b = &g->lane[y];
+	const struct dlog_item *i = lane_at(a, 0), *k = lane_at(b, 0);
+
+	if (i->boot == k->boot && i->time == k->time)
+		return a->ring < b->ring;
+	return item_before(i, k);
+}
+
+static void lane_fill(struct dlog_reader *r, struct group *g, struct lane *l)
+{
+	struct dlog_item item;
+
+	while (!l->dead && l->n < WINDOW) {
+		int ret = g->d->ops->stream_next(l->stream, &item);
+		uint32_t i = l->n;
+
+		if (ret < 0) {
+			l->dead = true;
+			if (!r->error)
+				r->error = ret;
+		}
+		if (ret <= 0)
+			return;
+		for (; i && item_before(&item, lane_at(l, i - 1)); i--)
+			*lane_at(l, i) = *lane_at(l, i - 1);
+		*lane_at(l, i) = item;
+		l->n++;
+	}
+}
+
+static void heap_down(struct group *g, uint32_t i)
+{
+	uint32_t *h = g->heap;
+
+	for (;;) {
+		uint32_t k = 2 * i + 1, t;
+
+		if (k >= g->heap_n)
+			return;
+		if (k + 1 < g->heap_n && lane_before(g, h[k + 1], h[k]))
+			k++;
+		if (!lane_before(g, h[k], h[i]))
+			return;
+		t = h[i];
+		h[i] = h[k];
+		h[k] = t;
+		i = k;
+	}
+}
+
+static void heap_build(struct group *g)
+{
+	g->heap_n = 0;
+	for (uint32_t i = 0; i < g->lanes; i++)
+		if (g->lane[i].n)
+			g->heap[g->heap_n++] = i;
+	for (uint32_t i = g->heap_n / 2; i--;)
+		heap_down(g, i);
+}
+
+static struct lane *group_head(struct group *g)
+{
+	return g->heap_n ? &g->lane[g->heap[0]] : NULL;
+}
+
+/* The source whose next record comes first. */
+static struct group *reader_head(struct dlog_reader *r)
+{
+	struct group *best = NULL;
+	uint64_t best_real = 0;
+
+	if (r->n == 1)
+		return r->group[0].heap_n ? &r->group[0] : NULL;
+	for (size_t i = 0; i < r->n; i++) {
+		struct group *g = &r->group[i];
+		const struct dlog_item *a, *b;
+		uint64_t real;
+
+		if (!g->heap_n)
+			continue;
+		a = lane_at(group_head(g), 0);
+		real = dlog_real_time(g->d, a->boot, a->time);
+		if (best) {
+			b = lane_at(group_head(best), 0);
+			if (real && best_real ? real >= best_real
+					      : a->time >= b->time)
+				continue;
+		}
+		best = g;
+		best_real = real;
+	}
+	return best;
+}
+
+/* Take the next record of @g into r->out. */
+static void reader_pop(struct dlog_reader *r, struct group *g)
+{
+	struct lane *l = group_head(g);
+
+	r->out = *lane_at(l, 0);
+	r->out_lane = l;
+	l->head = (l->head + 1) % WINDOW;
+	l->n--;
+	lane_fill(r, g, l);
+	if (!l->n)
+		g->heap[0] = g->heap[--g->heap_n];
+	heap_down(g, 0);
+}
+
+/* The caller has seen r->out. */
+static void reader_put(struct dlog_reader *r, struct group *g)
+{
+	if (r->out_lane)
+		g->d->ops->stream_put(r->out_lane->stream, &r->out);
+	r->out_lane = NULL;
+}
+
+/* Ask every stream that has run dry; true when there is more. */
+static bool poll_once(struct dlog_reader *r)
+{
+	bool more = false;
+
+	for (size_t i = 0; i < r->n; i++) {
+		struct group *g = &r->group[i];
+
+		for (uint32_t k = 0; k < g->lanes; k++) {
+			struct lane *l = &g->lane[k];
+
+			if (l->n || l->dead || l == r->out_lane ||
+			    !g->d->ops->stream_poll(l->stream))
+				continue;
+			lane_fill(r, g, l);
+			more |= l->n > 0;
+		}
+		if (more)
+			heap_build(g);
+	}
+	return more;
+}
+
+/*
+ * A record that was committed while we went from ring to ring may be older
+ * than what we have found: go round once more before giving any out.
+ */
+static void reader_poll(struct dlog_reader *r)
+{
+	r->polled = dlog_now(CLOCK_MONOTONIC);
+	r->busy = poll_once(r);
+	if (r->busy)
+		poll_once(r);
+}
+
+static void reader_begin(struct dlog_reader *r)
+{
+	for (size_t i = 0; i < r->n; i++) {
+		struct group *g = &r->group[i];
+
+		for (uint32_t k = 0; k < g->lanes; k++)
+			lane_fill(r, g, &g->lane[k]);
+		heap_build(g);
+	}
+	r->begun = true;
+}
+
+static void entry_fill(struct dlog_entry *e, struct dlog *d, uint32_t ring,
+		       const struct dlog_item *item)
+{
+	*e = (struct dlog_entry){
+		.source = d,
+		.ring = ring,
+		.boot = item->boot,
+		.position = item->position,
+		.time = item->time,
+		.real = dlog_real_time(d, item->boot, item->time),
+		.kind = DLOG_TYPE_KIND(item->type),
+		.arg = DLOG_TYPE_ARG(item->type),
+		.caller = DLOG_CALLER_UNKNOWN,
+		.data = item->data,
+		.len = item->len,
+	};
+	switch (e->kind) {
+	case DLOG_KIND_PRINTK:
+		if (e->len >= 4) {
+			e->caller = dlog_load32(e->data);
+			e->data += 4;
+			e->len -= 4;
+		} else {
+			e->len = 0;
+		}
+		/* fall through */
+	case DLOG_KIND_TEXT:
+		e->level = DLOG_PRI_LEVEL(e->arg);
+		e->facility = (uint16_t)DLOG_PRI_FACILITY(e->arg);
+		break;
+	default:
+		e->level = dlog_kind_level(e->kind, e->arg);
+	}
+}
+
+#define CALLER_WHO (DLOG_CALLER_CPU | DLOG_CALLER_UNKNOWN | DLOG_CALLER_ID)
+
+/* Is @e the next piece of the line that is being joined? */
+static bool join_fits(const struct dlog_reader *r, const struct dlog_entry *e)
+{
+	const struct dlog_entry *j = &r->join;
+
+	return e->kind == DLOG_KIND_PRINTK && e->caller & DLOG_CALLER_CONT &&
+	       e->source == j->source && e->boot == j->boot &&
+	       e->time == j->time &&
+	       (e->caller & CALLER_WHO) == (j->caller & CALLER_WHO);
+}
+
+/* Add @e to the joined line; true when the line is complete. */
+static bool join_add(struct dlog_reader *r, const struct dlog_entry *e)
+{
+	size_t room = JOIN_MAX - r->join.len;
+	size_t n = e->len < room ? e->len : room;
+
+	memcpy(r->join_buf + r->join.len, e->data, n);
+	r->join.len += n;
+	if (!(e->caller & DLOG_CALLER_OPEN))
+		r->join.caller &= ~DLOG_CALLER_OPEN;
+	return !(e->caller & DLOG_CALLER_OPEN) || r->join.len == JOIN_MAX;
+}
+
+static void join_begin(struct dlog_reader *r, const struct dlog_entry *e)
+{
+	r->joining = true;
+	r->join = *e;
+	r->join.data = r->join_buf;
+	r->join.len = 0;
+	r->join_until = r->follow ? dlog_now(CLOCK_MONOTONIC) + JOIN_WAIT : 0;
+	join_add(r, e);
+}
+
+static int join_end(struct dlog_reader *r, struct dlog_entry *e)
+{
+	r->joining = false;
+	*e = r->join;
+	return 1;
+}
+
+/*
+ * The next entry of what has been read: 1, or 0 when there is none, or none
+ * but a line whose next piece may still come.
+ */
+static int reader_take(struct dlog_reader *r, struct dlog_entry *e)
+{
+	struct group *g;
+
+	while ((g = reader_head(r))) {
+		struct lane *l = group_head(g);
+
+		entry_fill(e, g->d, l->ring, lane_at(l, 0));
+		if (r->joining && !join_fits(r, e))
+			return join_end(r, e);
+		reader_pop(r, g);
+		if (r->joining) {
+			bool whole = join_add(r, e);
+
+			reader_put(r, g);
+			if (whole)
+				return join_end(r, e);
+			continue;
+		}
+		if (e->kind != DLOG_KIND_PRINTK ||
+		    !(e->caller & DLOG_CALLER_OPEN))
+			return 1;
+		join_begin(r, e);
+		reader_put(r, g);
+	}
+	return 0;
+}
+
+static void release(struct dlog_reader *r)
+{
+	struct lane *l = r->out_lane;
+
+	for (size_t i = 0; l && i < r->n; i++) {
+		struct group *g = &r->group[i];
+
+		if (l >= g->lane && l < g->lane + g->lanes) {
+			reader_put(r, g);
+			return;
+		}
+	}
+}
+
+static void reader_sleep(uint64_t until)
+{
+	uint64_t now = dlog_now(CLOCK_MONOTONIC);
+	uint64_t ns = until > now ? until - now : 0;
+	struct timespec ts = {0};
+
+	ts.tv_nsec = (long)(ns < POLL_NS ? ns : POLL_NS);
+	nanosleep(&ts, NULL);
+}
+
+int dlog_reader_next(struct dlog_reader *r, struct dlog_entry *e,
+		     int timeout_ms)
+{
+	uint64_t until = UINT64_MAX, now;
+	int error;
+
+	if (!r->begun)
+		reader_begin(r);
+	release(r);
+	if (r->follow) {
+		now = dlog_now(CLOCK_MONOTONIC);
+		if (timeout_ms >= 0)
+			until = now + (uint64_t)timeout_ms * 1000000;
+		if (now - r->polled >= POLL_NS)
+			reader_poll(r);
+	}
+	for (;;) {
+		if (reader_take(r, e))
+			return 1;
+		now = r->follow ? dlog_now(CLOCK_MONOTONIC) : 0;
+		if (r->joining &&
+		    (!r->follow || r->error || now >= r->join_until))
+			return join_end(r, e);
+		error = r->error;
+		r->error = 0;
+		if (error)
+			return error;
+		if (!r->follow || (now >= until && !r->busy))
+			return 0;
+		if (!r->busy)
+			reader_sleep(until);
+		reader_poll(r);
+	}
+}
+
+void dlog_reader_set_boot(struct dlog_reader *r, uint32_t boot)
+{
+	for (size_t i = 0; i < r->n; i++) {
+		struct group *g = &r->group[i];
+
+		for (uint32_t k = 0; k < g->lanes; k++)
+			g->d->ops->stream_set_boot(g->lane[k].stream, boot);
+	}
+}
+
+uint64_t dlog_reader_missed(struct dlog_reader *r)
+{
+	uint64_t missed = 0;
+
+	for (size_t i = 0; i < r->n; i++) {
+		struct group *g = &r->group[i];
+
+		for (uint32_t k = 0; k < g->lanes; k++)
+			missed += g->d->ops->stream_missed(g->lane[k].stream);
+	}
+	return missed;
+}
+
+static void group_free(struct group *g)
+{
+	for (uint32_t i = 0; g->lane && i < g->lanes; i++)
+		if (g->lane[i].stream)
+			g->d->ops->stream_free(g->lane[i].stream);
+	free(g->lane);
+	free(g->heap);
+}
+
+void dlog_reader_free(struct dlog_reader *r)
+{
+	if (!r)
+		return;
+	for (size_t i = 0; r->group && i < r->n; i++)
+		group_free(&r->group[i]);
+	free(r->group);
+	free(r->join_buf);
+	free(r);
+}
+
+static int group_new(struct group *g, struct dlog *d, unsigned int flags)
+{
+	int ret = dlog_table_load(d);
+
+	g->d = d;
+	g->lanes = d->ops->streams(d);
+	g->lane = calloc(g->lanes, sizeof(*g->lane));
+	g->heap = calloc(g->lanes, sizeof(*g->heap));
+	if (!g->lane || !g->heap)
+		return -ENOMEM;
+	for (uint32_t i = 0; !ret && i < g->lanes; i++) {
+		g->lane[i].ring = i;
+		ret = d->ops->stream_new(d, i, flags, &g->lane[i].stream);
+	}
+	return ret;
+}
+
+int dlog_reader_new(struct dlog_reader **out, struct dlog **sources, size_t n,
+		    unsigned int flags, struct dlog_error *err)
+{
+	struct dlog_reader *r = calloc(1, sizeof(*r));
+	const char *name = n ? sources[0]->name : "?";
+	int ret = n ? -ENOMEM : -EINVAL;
+
+	*out = NULL;
+	if (!r || !n)
+		goto fail;
+	r->n = n;
+	r->follow = flags & DLOG_READER_FOLLOW;
+	r->group = calloc(n, sizeof(*r->group));
+	r->join_buf = malloc(JOIN_MAX);
+	if (!r->group || !r->join_buf)
+		goto fail;
+	for (size_t i = 0; i < n; i++) {
+		name = sources[i]->name;
+		ret = group_new(&r->group[i], sources[i], flags);
+		if (ret)
+			goto fail;
+	}
+	*out = r;
+	return 0;
+fail:
+	dlog_reader_free(r);
+	return dlog_fail(err, ret, "Cannot read %s: %s.", name, strerror(-ret));
+}

@@ -1,0 +1,480 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * stream.c - the records of one ring of a region, oldest first, and on and
+ * on when following.
+ *
+ * A stream holds two sub-buffers: items of one may still be out while the
+ * next is read.  At the tail of a ring that is followed, what is in flight
+ * (open, or nothing valid yet) is not passed until something valid lies
+ * behind it or the next sub-buffer is entered; then it moves to a short list
+ * of late places, and comes out of order if it is committed after all.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal.h"
+
+#define LATE_MAX 16u
+#define LATE_BUFFER 2u
+#define POLL_TAIL 3u /* every n-th poll compares the whole tail */
+#define POLL_BEYOND 50u /* every n-th looks past a missing START */
+
+/* A place passed while nothing valid was there. */
+struct late {
+	uint64_t position, end;
+	uint64_t word; /* first word when looked at last */
+	uint32_t boot;
+};
+
+struct stream {
+	struct dlog_view v;
+	bool follow, loaded, reload, ended;
+	uint32_t only; /* boot wanted, 0: all */
+	uint32_t boot; /* of the sub-buffer that is loaded */
+	uint64_t pos; /* sub-buffer loaded, or to be loaded */
+	uint32_t cur; /* v.sub[cur] holds it */
+	uint32_t rec; /* next of its records */
+	uint32_t done; /* offset up to which all was given or passed */
+	uint32_t refs[3]; /* items out, for each buffer */
+	uint32_t polls;
+	/* to count what was missed when a writer laps us */
+	bool jumped;
+	uint64_t base, count; /* records before and behind v.sub[cur] */
+	uint64_t missed;
+	/* late places, and the one that is ready */
+	struct late late[LATE_MAX];
+	uint32_t nr_late;
+	uint8_t *late_buf;
+	bool late_ready;
+	struct dlog_item late_item;
+};
+
+static uint32_t stream_count(struct dlog *d)
+{
+	return d->sb.nr_rings;
+}
+
+static void stream_free(void *stream)
+{
+	struct stream *st = stream;
+
+	dlog_view_exit(&st->v);
+	free(st->late_buf);
+	free(st);
+}
+
+/* Offset behind the last full record, where a follower waits. */
+static uint32_t settled(const struct dlog_sub *s)
+{
+	for (uint32_t i = s->nr; i--;) {
+		uint32_t off = s->rec[i];
+
+		if (!(off & DLOG_SUB_OPEN))
+			return off +
+			       DLOG_REC_SIZE(dlog_load32(s->copy + off + 4) &
+					     0xffff);
+	}
+	return DLOG_START_SIZE;
+}
+
+static int stream_new(struct dlog *d, uint32_t n, unsigned int flags,
+		      void **out)
+{
+	struct stream *st = calloc(1, sizeof(*st));
+	int ret = -ENOMEM;
+
+	if (!st)
+		return ret;
+	ret = dlog_view_init(&st->v, d, n);
+	if (ret)
+		goto fail;
+	st->follow = flags & DLOG_READER_FOLLOW;
+	if (st->follow) {
+		st->late_buf = malloc(d->sb.subbuf_size);
+		if (!st->late_buf) {
+			ret = -ENOMEM;
+			goto fail;
+		}
+	}
+	ret = dlog_view_find(&st->v);
+	if (ret)
+		goto fail;
+	/* An empty ring is followed from its first position. */
+	st->ended = !st->v.any && !st->follow;
+	st->pos = st->v.low;
+	if (flags & DLOG_READER_NEW) {
+		st->ended = !st->follow;
+		st->pos = st->v.high;
+		ret = dlog_sub_load(&st->v, st->pos, &st->v.sub[0]);
+		if (ret)
+			goto fail;
+		st->done = settled(&st->v.sub[0]);
+	}
+	*out = st;
+	return 0;
+fail:
+	stream_free(st);
+	return ret;
+}
+
+static void stream_set_boot(void *stream, uint32_t boot)
+{
+	((struct stream *)stream)->only = boot;
+}
+
+static void late_add(struct stream *st, uint32_t from, uint32_t to)
+{
+	const struct dlog_sub *s = &st->v.sub[st->cur];
+	struct late *l;
+
+	if (!st->follow || to < from + DLOG_HDR)
+		return;
+	if (st->nr_late == LATE_MAX)
+		memmove(st->late, st->late + 1,
+			--st->nr_late * sizeof(*st->late));
+	l = &st->late[st->nr_late++];
+	l->position = s->position + from;
+	l->end = s->position + to;
+	l->word = dlog_load64(s->copy + from);
+	l->boot = st->boot;
+}
+
+/* Take the sub-buffer that dlog_sub_load() has just read as the current. */
+static void enter(struct stream *st, uint32_t buffer)
+{
+	const struct dlog_sub *s = &st->v.sub[buffer];
+	uint32_t boot;
+
+	/* Who wrote at the tail may have begun after the table was read. */
+	if (!s->started && st->follow && !st->reload && st->pos == st->v.high)
+		dlog_table_load(st->v.d);
+	boot = dlog_sub_boot(&st->v, s, st->boot);
+	if (!st->reload)
+		st->base = boot == st->boot ? st->count : 0;
+	if (s->started) {
+		if (st->jumped && boot == st->boot &&
+		    s->start.records > st->base)
+			st->missed += s->start.records - st->base;
+		st->base = s->start.records;
+		st->jumped = false;
+	}
+	st->boot = boot;
+	st->count = st->base + s->full + s->open;
+	st->cur = buffer;
+	st->rec = 0;
+	st->loaded = true;
+	st->reload = false;
+}
+
+/* Skip, unread, what a filter by boot does not want. */
+static bool unwanted(struct stream *st)
+{
+	struct dlog_start start;
+
+	return st->only && st->pos != st->v.high &&
+	       dlog_view_start(&st->v, st->pos, &start) == st->pos &&
+	       start.boot && start.boot != st->only;
+}
+
+/* A writer has come round: go on with the oldest that is left. */
+static void jump(struct stream *st, uint64_t newer)
+{
+	uint32_t size = st->v.d->sb.subbuf_size;
+	uint64_t low = newer + size - st->v.d->sb.ring_size;
+
+	st->jumped = true;
+	st->reload = false;
+	st->pos = low > st->pos ? low : st->pos + size;
+	st->done = 0;
+	st->loaded = false;
+	if (st->follow && st->v.high < newer)
+		st->v.high = newer;
+	if (st->pos > st->v.high)
+		st->ended = !st->follow;
+}
+
+/* Leave the current sub-buffer for the one behind it. */
+static void leave(struct stream *st)
+{
+	const struct dlog_sub *s = &st->v.sub[st->cur];
+
+	if (s->closed &&
+	    s->next.records - s->start.records > s->full + s->open + s->holes)
+		late_add(st, st->done, st->v.d->sb.subbuf_size);
+	st->pos += st->v.d->sb.subbuf_size;
+	st->done = 0;
+	st->loaded = false;
+	if (st->pos > st->v.high)
+		st->v.high = st->pos;
+}
+
+/*
+ * Load the sub-buffer at st->pos.  1 when it is there, 0 when a buffer has
+ * to be put back first or nothing is left, or a negative errno.
+ */
+static int load(struct stream *st)
+{
+	while (!st->ended) {
+		uint32_t buffer = st->reload ? st->cur : !st->cur;
+		struct dlog_sub *s = &st->v.sub[buffer];
+		int ret;
+
+		if (st->refs[buffer])
+			return 0;
+		if (!st->reload && unwanted(st)) {
+			st->pos += st->v.d->sb.subbuf_size;
+			continue;
+		}
+		ret = dlog_sub_load(&st->v, st->pos, s);
+		if (ret)
+			return ret;
+		if (s->newer && !s->started && !s->nr) {
+			jump(st, s->newer);
+			continue;
+		}
+		if (s->lapped)
+			st->jumped = true;
+		enter(st, buffer);
+		return 1;
+	}
+	return 0;
+}
+
+static bool fill(struct stream *st, struct dlog_item *item, uint32_t off)
+{
+	const struct dlog_sub *s = &st->v.sub[st->cur];
+	const uint8_t *p = s->copy + off;
+	uint32_t top = dlog_load32(p + 4);
+
+	item->position = s->position + off;
+	item->time = dlog_load64(p + 8);
+	item->boot = st->boot;
+	item->type = (uint16_t)(top >> 16);
+	item->len = (uint16_t)top;
+	item->data = p + DLOG_HDR;
+	item->buffer = st->cur;
+	st->done = off + DLOG_REC_SIZE(item->len);
+	return !st->only || st->only == st->boot;
+}
+
+/* The next record of the current sub-buffer: 1, or 0 when it has no more. */
+static int walk(struct stream *st, struct dlog_item *item)
+{
+	const struct dlog_sub *s = &st->v.sub[st->cur];
+	uint32_t stop = UINT32_MAX;
+
+	/* At the tail: not past what may still be written. */
+	if (st->follow && !s->next_started && st->pos == st->v.high)
+		stop = settled(s);
+	while (st->rec < s->nr) {
+		uint32_t rec = s->rec[st->rec];
+		uint32_t off = rec & ~DLOG_SUB_OPEN;
+
+		if (off >= stop)
+			return 0;
+		st->rec++;
+		if (off < st->done)
+			continue;
+		if (st->done && off > st->done)
+			late_add(st, st->done, off);
+		if (rec & DLOG_SUB_OPEN) {
+			uint32_t size = DLOG_REC_SIZE(
+				dlog_load32(s->copy + off + 4) & 0xffff);
+
+			late_add(st, off, off + size);
+			st->done = off + size;
+			continue;
+		}
+		if (!fill(st, item, off))
+			continue;
+		st->refs[st->cur]++;
+		return 1;
+	}
+	return 0;
+}
+
+static int stream_next(void *stream, struct dlog_item *item)
+{
+	struct stream *st = stream;
+	int ret;
+
+	if (st->late_ready) {
+		st->late_ready = false;
+		*item = st->late_item;
+		if (!st->only || item->boot == st->only) {
+			st->refs[LATE_BUFFER]++;
+			return 1;
+		}
+	}
+	while (!st->ended) {
+		if (!st->loaded || st->reload) {
+			ret = load(st);
+			if (ret <= 0)
+				return ret;
+			if (!st->done)
+				st->done = DLOG_START_SIZE;
+		}
+		if (walk(st, item))
+			return 1;
+		if (st->v.sub[st->cur].newer) {
+			jump(st, st->v.sub[st->cur].newer);
+		} else if (st->pos < st->v.high ||
+			   (st->follow && st->v.sub[st->cur].next_started)) {
+			leave(st);
+		} else {
+			st->ended = !st->follow;
+			return 0;
+		}
+	}
+	return 0;
+}
+
+static void stream_put(void *stream, const struct dlog_item *item)
+{
+	((struct stream *)stream)->refs[item->buffer]--;
+}
+
+/* Has a late place become a record?  Then it is ready, and true. */
+static bool late_poll(struct stream *st, struct late *l)
+{
+	const struct dlog_superblock *sb = &st->v.d->sb;
+	uint64_t off = dlog_view_offset(&st->v, l->position), word;
+	uint32_t need, size;
+
+	if (dlog_fetch(st->v.d, off, &word, sizeof(word)) || word == l->word)
+		return false;
+	need = DLOG_REC_SIZE(word >> 32 & 0xffff);
+	if (need > l->end - l->position || need > sb->subbuf_size ||
+	    dlog_fetch(st->v.d, off, st->late_buf, need) ||
+	    dlog_record_probe(st->late_buf, need, st->v.seed, l->position,
+			      &size) != DLOG_RECORD_FULL) {
+		/* Looked at again when its check changes. */
+		l->word = word;
+		return false;
+	}
+	st->late_item = (struct dlog_item){
+		.time = dlog_load64(st->late_buf + 8),
+		.position = l->position,
+		.boot = l->boot,
+		.type = (uint16_t)(word >> 48),
+		.len = (uint16_t)(word >> 32),
+		.data = st->late_buf + DLOG_HDR,
+		.buffer = LATE_BUFFER,
+	};
+	l->position += need;
+	l->word = 0;
+	st->late_ready = true;
+	return true;
+}
+
+/* Look at all late places; true when one is ready. */
+static bool late_poll_all(struct stream *st)
+{
+	uint64_t ring_size = st->v.d->sb.ring_size;
+
+	for (uint32_t i = 0; i < st->nr_late; i++) {
+		struct late *l = &st->late[i];
+		bool gone = l->end + ring_size <= st->v.high ||
+			    l->end - l->position < DLOG_HDR;
+
+		if (!gone && late_poll(st, l))
+			return true;
+		if (gone) {
+			memmove(l, l + 1, (--st->nr_late - i) * sizeof(*l));
+			i--;
+		}
+	}
+	return false;
+}
+
+/* Do @len bytes at @off of the tail differ from the copy? */
+static bool differs(struct stream *st, uint32_t off, uint32_t len)
+{
+	const struct dlog_sub *s = &st->v.sub[st->cur];
+	uint8_t now[4096];
+
+	while (len) {
+		uint32_t n = len < sizeof(now) ? len : sizeof(now);
+
+		if (dlog_fetch(st->v.d, dlog_view_offset(&st->v, st->pos) + off,
+			       now, n))
+			return false;
+		if (memcmp(now, s->copy + off, n))
+			return true;
+		off += n;
+		len -= n;
+	}
+	return false;
+}
+
+/* Sub-buffers entered behind one whose START was never finished. */
+static bool poll_beyond(struct stream *st)
+{
+	uint32_t size = st->v.d->sb.subbuf_size;
+	struct dlog_sub *s = &st->v.sub[!st->cur];
+	struct dlog_start start;
+
+	for (uint32_t i = 2; i <= 8; i++) {
+		uint64_t p = st->pos + (uint64_t)i * size;
+		uint64_t q = dlog_view_start(&st->v, p, &start);
+
+		if (q == UINT64_MAX || q < p)
+			continue;
+		st->v.high = q;
+		return true;
+	}
+	if (dlog_sub_load(&st->v, st->pos + size, s) || !(s->full + s->open))
+		return false;
+	st->v.high = st->pos + size;
+	return true;
+}
+
+static bool stream_poll(void *stream)
+{
+	struct stream *st = stream;
+	uint32_t size = st->v.d->sb.subbuf_size, n = st->polls++;
+	struct dlog_start start;
+	uint64_t next, q;
+
+	if (!st->follow || st->ended || st->refs[0] || st->refs[1] ||
+	    st->refs[LATE_BUFFER])
+		return false;
+	if (st->late_ready || !st->loaded || late_poll_all(st))
+		return true;
+	next = st->pos + size;
+	q = dlog_view_start(&st->v, next, &start);
+	if (q != UINT64_MAX && q >= next) {
+		/* Reading this one again sees both, or that it is gone. */
+		if (st->v.high < q)
+			st->v.high = q;
+		st->reload = true;
+		return true;
+	}
+	if (st->done + 8 <= size && differs(st, st->done, 8))
+		st->reload = true;
+	else if (!st->v.sub[st->cur].started && differs(st, 0, 8))
+		st->reload = true;
+	else if (n % POLL_TAIL == 0 && differs(st, st->done, size - st->done))
+		st->reload = true;
+	else if (n % POLL_BEYOND == 0 && poll_beyond(st))
+		st->reload = true;
+	return st->reload;
+}
+
+static uint64_t stream_missed(void *stream)
+{
+	return ((struct stream *)stream)->missed;
+}
+
+const struct dlog_source_ops dlog_region_ops = {
+	.streams = stream_count,
+	.stream_new = stream_new,
+	.stream_free = stream_free,
+	.stream_set_boot = stream_set_boot,
+	.stream_next = stream_next,
+	.stream_put = stream_put,
+	.stream_poll = stream_poll,
+	.stream_missed = stream_missed,
+	.boots = dlog_region_boots,
+	.loss = dlog_region_loss,
+};
