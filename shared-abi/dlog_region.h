@@ -301,7 +301,7 @@ DLOG_FN uint32_t dlog_subbuf_count(const uint8_t *p, uint32_t subbuf_size,
 	return n;
 }
 
-/* Find the end of ring @n; reads each START and at most nine sub-buffers. */
+/* Find the end of ring @n; reads each START and nine sub-buffers. */
 DLOG_FN void dlog_ring_find_end(const struct dlog_region *rg, uint32_t n,
 				struct dlog_ring_end *end)
 {
@@ -335,19 +335,19 @@ DLOG_FN void dlog_ring_find_end(const struct dlog_region *rg, uint32_t n,
 		end->next = last + size;
 	}
 	/*
-	 * A writer that was stopped before its START was complete, and
-	 * others behind it: those sub-buffers are used too.  One for each
-	 * context that can nest.
+	 * Writers that were stopped before their STARTs were complete, and
+	 * others behind them: those sub-buffers are used too.  One for each
+	 * context that can nest; one may hold nothing and the next something.
 	 */
-	for (uint32_t i = 0; i < 8; i++) {
+	last = end->next;
+	for (uint32_t i = 0; i < 8; i++, last += size) {
 		uint32_t count = dlog_subbuf_count(
-			ring + (size_t)dlog_mod(end->next / size, nr) * size,
-			size, seed, end->next);
+			ring + (size_t)dlog_mod(last / size, nr) * size, size,
+			seed, last);
 
-		if (!count)
-			break;
 		end->records += count;
-		end->next += size;
+		if (count)
+			end->next = last + size;
 	}
 }
 

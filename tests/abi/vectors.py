@@ -1,0 +1,69 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Both readers against the vectors in the tree, and the vectors against the
+program that made them.
+
+reader.py was written from docs/abi.md alone; dlog-read is libdlog; NAME.json
+is what the writer's test program noted while it wrote.  All three must agree.
+"""
+
+import gzip
+import os
+import subprocess
+import sys
+import tempfile
+
+sys.dont_write_bytecode = True
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(os.path.dirname(HERE), 'scenarios'))
+sys.path.insert(0, HERE)
+
+from lib.case import case, main  # noqa: E402 (needs the path above)
+import compare  # noqa: E402
+
+VECTORS = os.path.join(os.path.dirname(HERE), 'vectors')
+BUILD = os.path.join(os.path.dirname(os.path.dirname(HERE)),
+                     os.environ.get('DLOG_BUILD') or 'build')
+
+
+def names():
+    found = sorted(name[:-7] for name in os.listdir(VECTORS)
+                   if name.endswith('.img.gz'))
+    assert len(found) >= 7, found
+    return found
+
+
+def unpacked(name, ext):
+    with gzip.open(os.path.join(VECTORS, '%s.%s.gz' % (name, ext))) as f:
+        return f.read()
+
+
+@case
+def readers_agree_with_the_writer():
+    for name in names():
+        with tempfile.NamedTemporaryFile() as f:
+            f.write(unpacked(name, 'img'))
+            f.flush()
+            noted = [compare.parse(line) for line in
+                     unpacked(name, 'json').splitlines()]
+            theirs = compare.second_reader(f.name)
+            assert theirs == noted, 'reader.py differs on ' + name
+            ours = compare.libdlog(f.name)
+            assert ours == compare.joined(noted), 'libdlog differs on ' + name
+            print('%s: %d records' % (name, len(noted)))
+
+
+@case
+def the_writer_still_writes_these():
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([os.path.join(BUILD, 'tests/mkvectors'), folder],
+                       check=True)
+        assert len(os.listdir(folder)) == 2 * len(names())
+        for name in names():
+            for ext in ('img', 'json'):
+                with open(os.path.join(folder, name + '.' + ext), 'rb') as f:
+                    assert f.read() == unpacked(name, ext), name
+
+
+if __name__ == '__main__':
+    main()
