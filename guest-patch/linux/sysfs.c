@@ -10,8 +10,8 @@
 
 static const char *const statuses[] = {
 	"none",	     "booting",	    "running",		 "oops",    "panic",
-	"hung-task", "soft-lockup", "hard-lockup",	 "kexec",   "reboot",
-	"halt",	     "poweroff",    "emergency-restart", "suspend", "unloaded",
+	"hung task", "soft lockup", "hard lockup",	 "kexec",   "reboot",
+	"halt",	     "poweroff",    "emergency restart", "suspend", "unloaded",
 };
 
 static const char *const memtypes[] = {

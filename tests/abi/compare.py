@@ -7,6 +7,7 @@ data.  dlog-read joins the pieces of a printk line and merges rings by time;
 the same is done here to the other reader's records, by docs/abi.md section 7.
 """
 
+import decimal
 import json
 import os
 import struct
@@ -60,11 +61,16 @@ def joined(records):
 def libdlog(path):
     out = subprocess.run([os.path.join(BUILD, 'bin/dlog-read'), '-o', 'json',
                           path], stdout=subprocess.PIPE, check=True).stdout
-    return [from_json(json.loads(line)) for line in out.splitlines()]
+    return [from_json(json.loads(line, parse_float=decimal.Decimal))
+            for line in out.splitlines()]
 
 
 def from_json(e):
-    raise NotImplementedError
+    text = e['kind'] in ('text', 'printk')
+    return (e['ring'], e['boot'], e['position'], int(e['time'] * 10**9),
+            KINDS[e['kind']],
+            e['facility'] << 3 | e['level'] if text else e['arg'],
+            e['hex'] if 'hex' in e else e['text'].encode().hex())
 
 
 def main():

@@ -183,24 +183,30 @@ class World:
             found[cpu, context].append(number)
         return found
 
+    def stats(self):
+        return json.loads(tool('dlog-read', '--stats', '-o', 'json',
+                               self.region))
+
+    def boots(self):
+        return [json.loads(line) for line in tool(
+            'dlog-read', '--list-boots', '-o', 'json',
+            self.region).splitlines()]
+
     def status(self):
         """The status word, by its name, as dlog-read shows it."""
-        return json.loads(tool('dlog-read', '--stats', '-o', 'json',
-                               self.region))['status']
+        return self.stats()['status']
 
     def end_status(self, boot):
         """How a boot ended, by the boot table."""
-        for entry in json.loads(tool('dlog-read', '--list-boots', '-o', 'json',
-                                     self.region)):
+        for entry in self.boots():
             if entry['boot'] == boot:
-                return entry['end_status']
+                return entry['status']
         raise AssertionError('boot %d is not in the table' % boot)
 
     def loss(self, boot):
-        """{ring: {records, overwritten, torn, corrupt, dropped, reserved}}"""
-        stats = json.loads(tool('dlog-read', '--stats', '-o', 'json',
-                                self.region))
-        self.nr_rings = stats['nr_rings']
+        """{ring: {records, overwritten, torn, corrupt, dropped, written}}"""
+        stats = self.stats()
+        self.nr_rings = stats['rings']
         return {entry['ring']: entry for entry in stats['loss']
                 if entry['boot'] == boot}
 
@@ -240,12 +246,12 @@ class World:
             assert entry['corrupt'] == 0, entry
             assert entry['dropped'] == 0, entry
             assert entry['torn'] <= in_flight, entry
-            assert entry['reserved'] == entry['records'] + \
+            assert entry['written'] == entry['records'] + \
                 entry['overwritten'] + entry['torn'], entry
             numbered = sum(found[s][-1] if found.get(s) else committed[s]
                            for s in mine)
             # Other records (printk, state) may come after the load began.
-            others = entry['reserved'] - numbered - entry['torn'] - \
+            others = entry['written'] - numbered - entry['torn'] - \
                 self.before.get(ring, 0)
             assert others >= 0, (entry, numbered, self.before)
             lapped = sum((found[s][0] - 1) if found.get(s) else committed[s]
