@@ -23,9 +23,8 @@ PROGS := create read qemu
 BINS := $(PROGS:%=$(B)/bin/dlog-%)
 LIB_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(wildcard host-tools/lib/*.c))
 LIBS := $(B)/lib/libdlog.a $(B)/lib/libdlog.so.$(VERSION)
-UNIT := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/*.c))
-LDLIBS_read := -ljansson
 LDLIBS_qemu := -ljansson
+UNIT := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/*.c))
 
 .PHONY: all host guest check check-long demo bench scenarios scenarios-long \
 	install clean help setup lint vectors
@@ -57,11 +56,14 @@ $(B)/lib/dlog.pc: host-tools/lib/dlog.pc.in Makefile
 	@mkdir -p $(@D)
 	$(Q)sed -e 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' $< > $@
 
-.SECONDEXPANSION:
-$(BINS): $(B)/bin/dlog-%: $$(patsubst %.c,$(B)/obj/%.o,$$(wildcard host-tools/$$*/*.c)) $(B)/lib/libdlog.a
-	@mkdir -p $(@D)
-	@echo "  LD      $@"
-	$(Q)$(CC) $(SAN) -o $@ $(filter %.o,$^) $(B)/lib/libdlog.a $(LDFLAGS) $(LDLIBS_$*)
+# dlog-NAME is made of all of host-tools/NAME.
+define PROG
+$(B)/bin/dlog-$(1): $(patsubst %.c,$(B)/obj/%.o,$(wildcard host-tools/$(1)/*.c)) $(B)/lib/libdlog.a
+	@mkdir -p $$(@D)
+	@echo "  LD      $$@"
+	$$(Q)$$(CC) $$(SAN) -o $$@ $$^ $$(LDFLAGS) $$(LDLIBS_$(1))
+endef
+$(foreach p,$(PROGS),$(eval $(call PROG,$(p))))
 
 $(UNIT): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/lib/libdlog.a
 	@mkdir -p $(@D)

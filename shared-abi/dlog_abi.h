@@ -266,7 +266,8 @@ enum dlog_kind {
 #define DLOG_CALLER_CONT 0x40000000u /* continues the line before */
 #define DLOG_CALLER_OPEN 0x20000000u /* no newline yet, may be continued */
 #define DLOG_CALLER_UNKNOWN 0x10000000u /* id is not known */
-#define DLOG_CALLER_ID 0x0fffffffu
+#define DLOG_CALLER_TAKEN 0x08000000u /* from the kernel's own buffer */
+#define DLOG_CALLER_ID 0x07ffffffu
 
 struct dlog_start {
 	uint64_t position; /* of the sub-buffer */

@@ -34,11 +34,14 @@ struct dlog_cursor {
 	u32 off; /* next byte of copy to look at */
 	u32 budget; /* bytes that may still be hashed in vain */
 	u32 boot;
+	u64 taken; /* key of the last taken-over line, and its boot */
+	u32 taken_boot;
 	u8 *copy; /* NULL until the first sub-buffer is there */
 	/* the record that is next to be shown, if have */
 	bool have;
 	u32 type, len;
 	u64 time;
+	u64 key; /* time by which it is merged, see docs/abi.md section 10 */
 	const u8 *data;
 };
 
@@ -75,6 +78,18 @@ static void dlog_cursor_load(struct dlog_cursor *c, u32 n)
 		c->boot = start.boot;
 }
 
+static void dlog_cursor_key(struct dlog_cursor *c)
+{
+	c->key = c->time;
+	if (DLOG_TYPE_KIND(c->type) != DLOG_KIND_PRINTK || c->len < 4 ||
+	    !(dlog_load32(c->data) & DLOG_CALLER_TAKEN))
+		return;
+	if (c->taken_boot == c->boot)
+		c->key = max(c->key, c->taken);
+	c->taken = c->key;
+	c->taken_boot = c->boot;
+}
+
 /* Find the next record that proves itself.  False at the end. */
 static bool dlog_cursor_next(struct dlog_cursor *c, u32 n)
 {
@@ -107,8 +122,10 @@ static bool dlog_cursor_next(struct dlog_cursor *c, u32 n)
 		c->data = c->copy + c->off + DLOG_HDR;
 		c->off += size;
 		if (s == DLOG_RECORD_FULL &&
-		    DLOG_TYPE_KIND(c->type) != DLOG_KIND_START)
+		    DLOG_TYPE_KIND(c->type) != DLOG_KIND_START) {
+			dlog_cursor_key(c);
 			return true;
+		}
 	}
 }
 
@@ -187,7 +204,7 @@ static bool dlog_reader_fill(struct dlog_reader *r)
 				c->have = dlog_cursor_next(c, i);
 			if (c->have &&
 			    (!best || c->boot < best->boot ||
-			     (c->boot == best->boot && c->time < best->time)))
+			     (c->boot == best->boot && c->key < best->key)))
 				best = c;
 		}
 		if (!best) {

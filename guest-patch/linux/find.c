@@ -229,9 +229,9 @@ int dlog_find(struct dlog_place *p)
 		const char *name;
 		int (*find)(struct dlog_place *p);
 	} places[] = {
-		{"memory", dlog_find_param},
-		{"nvdimm", dlog_find_nfit},
-		{"ivshmem", dlog_find_ivshmem},
+		{ "memory", dlog_find_param },
+		{ "nvdimm", dlog_find_nfit },
+		{ "ivshmem", dlog_find_ivshmem },
 	};
 	int ret = -ENODEV;
 

@@ -20,11 +20,13 @@
  * Older lines are taken from the kernel's buffer once, through
  * kmsg_dump_get_line(), in three steps:
  *   1 copy all there is;  2 start the hook;  3 copy what came between.
- * Step 3 skips the sequence numbers that the hook noted in seen[], so no
- * line is lost and none is there twice.
+ * Step 3 skips the sequence numbers that the hook noted in "seen", so no
+ * line is lost and none is there twice.  Steps 1 and 3 end at the line that
+ * was the newest when they began, however many come meanwhile.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/bitmap.h>
 #include <linux/dev_printk.h>
 #include <linux/ftrace.h>
 #include <linux/kmsg_dump.h>
@@ -84,12 +86,12 @@ struct prb_entry {
  */
 static u64 dlog_kmsg_open = ~0ULL;
 
-/* Sequence numbers captured while the older lines are being copied. */
-#define SEEN_MAX 1024
+/* Lines captured by the hook during step 3: a bit each, from @from on. */
+#define SEEN_MAX (1 << 18)
 static struct {
 	bool on;
-	atomic_t n;
-	u64 *seq;
+	u64 from;
+	unsigned long *bits;
 } seen;
 
 /* The hook proves itself on one line before it is believed. */
@@ -146,12 +148,8 @@ static noinline notrace void dlog_kmsg_alarm(const char *text, u16 len)
 static noinline notrace void dlog_kmsg_slow(const struct prb_info *info,
 					    const char *text, u16 len)
 {
-	if (seen.on) {
-		int n = atomic_inc_return(&seen.n) - 1;
-
-		if (n < SEEN_MAX)
-			WRITE_ONCE(seen.seq[n], info->seq);
-	}
+	if (seen.on && info->seq - seen.from < SEEN_MAX)
+		set_bit(info->seq - seen.from, seen.bits);
 	if (probe.text && len == strlen(probe.text) && info->level == 6 &&
 	    !memcmp(text, probe.text, len))
 		probe.ok = true;
@@ -256,12 +254,8 @@ static bool dlog_console_start(void)
 
 static bool dlog_seen(u64 seq)
 {
-	int n = min(atomic_read(&seen.n), SEEN_MAX);
-
-	for (int i = 0; i < n; i++)
-		if (READ_ONCE(seen.seq[i]) == seq)
-			return true;
-	return false;
+	return seen.on && seq - seen.from < SEEN_MAX &&
+	       test_bit(seq - seen.from, seen.bits);
 }
 
 /*
@@ -301,20 +295,24 @@ static void dlog_take_line(char *line, size_t len)
 	}
 	dlog_put(DLOG_TYPE(DLOG_KIND_PRINTK, pri & 0xfff),
 		 sec * NSEC_PER_SEC + usec * NSEC_PER_USEC, true,
-		 DLOG_CALLER_UNKNOWN, text, out + 4);
+		 DLOG_CALLER_UNKNOWN | DLOG_CALLER_TAKEN, text, out + 4);
 }
 
 /* Copy lines from sequence number *@next on, leave there the next one. */
 static int dlog_take_over(u64 *next)
 {
-	struct kmsg_dump_iter iter = {.cur_seq = *next, .next_seq = U64_MAX};
+	struct kmsg_dump_iter iter;
 	char *line = kmalloc(8192, GFP_KERNEL);
 	u64 seq;
 	size_t len;
 
 	if (!line)
 		return -ENOMEM;
-	while (kmsg_dump_get_line(&iter, true, line, 8191, &len)) {
+	kmsg_dump_rewind(&iter);
+	/* Not only what came after the last "dmesg --clear". */
+	iter.cur_seq = *next;
+	while (iter.cur_seq < iter.next_seq &&
+	       kmsg_dump_get_line(&iter, true, line, 8191, &len)) {
 		/* cur_seq is behind the record that was read. */
 		seq = iter.cur_seq - 1;
 		if (!dlog_seen(seq) && READ_ONCE(dlog.on))
@@ -330,13 +328,13 @@ int dlog_kmsg_start(void)
 	u64 next = dlog.kmsg_next;
 	int ret;
 
-	seen.seq = kcalloc(SEEN_MAX, sizeof(*seen.seq), GFP_KERNEL);
-	if (!seen.seq)
+	seen.bits = bitmap_zalloc(SEEN_MAX, GFP_KERNEL);
+	if (!seen.bits)
 		return -ENOMEM;
-	atomic_set(&seen.n, 0);
 	ret = dlog_take_over(&next);
 	if (ret)
 		goto out;
+	seen.from = next;
 	WRITE_ONCE(seen.on, true);
 	if (dlog_hook_start()) {
 		source = "hook";
@@ -359,8 +357,8 @@ int dlog_kmsg_start(void)
 out:
 	WRITE_ONCE(seen.on, false);
 	synchronize_rcu();
-	kfree(seen.seq);
-	seen.seq = NULL;
+	bitmap_free(seen.bits);
+	seen.bits = NULL;
 	return ret;
 }
 

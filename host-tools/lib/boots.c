@@ -41,7 +41,7 @@ static uint32_t table_claims(struct dlog *d, struct slot *s)
 		if (!dlog_fetch(d, off + offsetof(struct dlog_boot, boot),
 				&boot, sizeof(boot)) &&
 		    boot && (boot - 1) % d->sb.boot_slots == i)
-			s[n++] = (struct slot){boot, i};
+			s[n++] = (struct slot){ boot, i };
 	}
 	if (n)
 		qsort(s, n, sizeof(*s), slot_order);
@@ -162,7 +162,7 @@ static int list_add(struct list *l, uint32_t boot, uint64_t first,
 		l->seen = p;
 		l->room = room;
 	}
-	l->seen[l->nr++] = (struct seen){boot, first, last};
+	l->seen[l->nr++] = (struct seen){ boot, first, last };
 	return 0;
 }
 
@@ -304,7 +304,7 @@ static int list_join(struct dlog *d, struct list *l,
 
 int dlog_region_boots(struct dlog *d, struct dlog_boot_entry **out)
 {
-	struct list l = {0};
+	struct list l = { 0 };
 	int ret = dlog_table_load(d);
 
 	*out = NULL;

@@ -227,7 +227,7 @@ static int write_all(int fd, uint64_t off, const void *buf, size_t len)
 /* Fill the new file and bring it to the disk. */
 static int write_file(int fd, const struct dlog_superblock *sb)
 {
-	uint8_t page[DLOG_PAGE] = {0};
+	uint8_t page[DLOG_PAGE] = { 0 };
 	int ret;
 
 	if (fchmod(fd, 0600))

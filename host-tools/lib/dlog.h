@@ -48,8 +48,9 @@ enum dlog_open_flags {
  * Open a region file.  -ENOENT, -EACCES: as open(2).  -EISDIR, -ENODATA
  * (empty), -EBADMSG (no or damaged superblock, both copies), -EPROTO (newer
  * incompatible format), -ERANGE (file shorter than the region), -EINVAL
- * (contradicts itself).  The file is mapped shared and never written unless
- * DLOG_OPEN_WRITE.
+ * (contradicts itself, or is no file).  The file is never mapped: it may be
+ * cut short at any time, which gives errors, not signals.  It is not written
+ * but by dlog_set_control().
  */
 DLOG_API int dlog_open(struct dlog **out, const char *path, unsigned int flags,
 		       struct dlog_error *err);
@@ -91,7 +92,9 @@ struct dlog_beat {
 	uint64_t beats, position, records, dropped;
 	uint64_t behind; /* ns behind the newest heartbeat of this boot */
 	uint64_t age; /* ns of wall clock since, UINT64_MAX: not known */
-	bool stale; /* online, and older than 3 periods */
+	/* Online, and by its age or behind the newest
+	 * heartbeat, older than 3 periods. */
+	bool stale;
 };
 
 DLOG_API void dlog_get_live(struct dlog *d, struct dlog_live *live);
@@ -125,7 +128,35 @@ struct dlog_boot_entry {
  */
 DLOG_API int dlog_get_boots(struct dlog *d, struct dlog_boot_entry **out);
 
-/* Loss, for one ring and one boot (DESIGN P5). */
+/*
+ * Loss, for one ring and one boot (DESIGN P5).  A record counts when its
+ * place was reserved; the START records that open each sub-buffer do not.
+ *
+ * reserved == records + overwritten + torn + corrupt, always.  How many were
+ * reserved is known exactly up to the boot's last START, since each START
+ * carries the count; behind it from what is found there, and from whichever
+ * says more: the next boot's table entry, or for the latest boot a heartbeat
+ * that lies in the last sub-buffer and is possible there.  What nobody
+ * counted and nothing valid follows is not known of and in no number.
+ *
+ * overwritten  reserved before the oldest sub-buffer that is still live.
+ *              While the region is written also what a writer took during
+ *              this very scan.
+ * torn         an open record (begun, not committed), or a missing one where
+ *              all bytes are zero.  While the guest runs, what it is writing
+ *              at this instant is torn; so is what a heartbeat counted and
+ *              the ring has not got yet.
+ * corrupt      missing, and other bytes lie in its place.  A writer that was
+ *              stopped before its first store leaves the bytes of the lap
+ *              before, so that such a record counts here: from the bytes
+ *              alone the two cannot be told apart.
+ * dropped      the most that a START, the next boot's table entry or a
+ *              heartbeat says.
+ *
+ * A hole, bytes that verify as nothing with a valid record behind them in
+ * the same sub-buffer, is at least one missing record even if no count says
+ * so.  START and table prove themselves; a heartbeat is a plain word.
+ */
 struct dlog_loss {
 	uint32_t ring, boot;
 	uint64_t records; /* still there and valid */
@@ -135,7 +166,11 @@ struct dlog_loss {
 	uint64_t corrupt; /* finished once, no longer valid */
 	uint64_t dropped; /* could not be taken */
 	uint64_t bytes; /* of valid records, START records included */
-	uint64_t bad_bytes; /* skipped: torn, corrupt, garbage */
+	/*
+	 * Skipped: open records, holes, missing STARTs, and the rest of a
+	 * sub-buffer where the counts say that more was there.
+	 */
+	uint64_t bad_bytes;
 };
 
 /* Scan everything: one entry for each ring and boot, by boot then ring. */
@@ -189,7 +224,25 @@ enum dlog_reader_flags {
 	DLOG_READER_NEW = 2, /* begin at what is written from now on */
 };
 
-/* Merge @n sources by (boot order,) wall or guest time, ring, position. */
+/*
+ * Merge @n sources.  Within a source: by boot, time, ring, position; a record
+ * that lies more than 64 records of its ring from where its time belongs is
+ * given where it lies.  Between sources: the wall clock of the two next
+ * records decides, guest time where either is not known; each source's own
+ * order is kept.
+ *
+ * Pieces of one printk line (DLOG_CALLER_OPEN, then DLOG_CALLER_CONT with
+ * the same time, thread and boot, next to each other in this order) come as
+ * one entry of at most 64 KiB.  An open piece that nothing continues is an
+ * entry of its own, when following after 100 ms at the latest.
+ *
+ * Following: the files are looked at every 10 ms, every 20 ms after a second
+ * without a record.  A record in flight keeps nobody waiting: what lies
+ * behind it is given, and it comes late if it is committed after all.  A
+ * writer that laps the reader costs records (dlog_reader_missed()), not
+ * correctness.  Without DLOG_READER_FOLLOW the reader ends where the rings
+ * ended when it was made.
+ */
 DLOG_API int dlog_reader_new(struct dlog_reader **out, struct dlog **sources,
 			     size_t n, unsigned int flags,
 			     struct dlog_error *err);

@@ -24,6 +24,7 @@
 /* One record on its way out; @data points into a buffer of its stream. */
 struct dlog_item {
 	uint64_t time, position;
+	uint64_t key; /* time by which it is sorted (reader.c) */
 	uint32_t boot;
 	uint16_t type, len;
 	const uint8_t *data;

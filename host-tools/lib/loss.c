@@ -229,8 +229,8 @@ static int ring_absent(struct dlog_view *v, const struct dlog_cpu *hint,
 	size_t runs = t->nr;
 
 	for (uint32_t i = 0; i < tab->nr; i++) {
-		struct dlog_loss l = {.ring = v->ring,
-				      .boot = tab->entry[i].boot};
+		struct dlog_loss l = { .ring = v->ring,
+				       .boot = tab->entry[i].boot };
 		const struct dlog_boot_ring *after = boot_after(v, l.boot);
 		size_t lo = first, hi = runs;
 		int ret;
@@ -299,7 +299,7 @@ static int loss_ring(struct dlog *d, uint32_t ring, struct losses *t)
 {
 	struct dlog_cpu hint;
 	struct dlog_view v;
-	struct run run = {0};
+	struct run run = { 0 };
 	size_t first = t->nr;
 	int ret = dlog_view_init(&v, d, ring);
 
@@ -335,7 +335,7 @@ static int loss_ring(struct dlog *d, uint32_t ring, struct losses *t)
 
 int dlog_region_loss(struct dlog *d, struct dlog_loss **out)
 {
-	struct losses t = {0};
+	struct losses t = { 0 };
 	int ret = dlog_table_load(d);
 
 	*out = NULL;

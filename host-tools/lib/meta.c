@@ -73,7 +73,7 @@ static void hint_add(void *arg, const struct dlog_cpu *c)
 	if (c->ring != h->ring || c->boot < h->max->boot)
 		return;
 	if (c->boot > h->max->boot)
-		*h->max = (struct dlog_cpu){.boot = c->boot};
+		*h->max = (struct dlog_cpu){ .boot = c->boot };
 	if (c->position > h->max->position) {
 		h->max->position = c->position;
 		h->max->records = c->records;
@@ -84,7 +84,7 @@ static void hint_add(void *arg, const struct dlog_cpu *c)
 
 void dlog_ring_hint(struct dlog *d, uint32_t ring, struct dlog_cpu *hint)
 {
-	struct hint h = {.ring = ring, .max = hint};
+	struct hint h = { .ring = ring, .max = hint };
 
 	memset(hint, 0, sizeof(*hint));
 	if (each_beat(d, hint_add, &h) || !hint->boot)
@@ -106,7 +106,7 @@ static void newest_add(void *arg, const struct dlog_cpu *c)
 
 int dlog_get_beat(struct dlog *d, uint32_t cpu, struct dlog_beat *beat)
 {
-	struct newest newest = {0};
+	struct newest newest = { 0 };
 	struct dlog_live live;
 	struct dlog_cpu c;
 	uint64_t period, real, now;

@@ -3,8 +3,8 @@
  * reader.c - merge the streams of one or more sources into one.
  *
  * Order within a source: boot, time, ring, position.  A stream is only
- * nearly sorted (a nested context has a later time at an earlier position,
- * taken-over lines an earlier one at a later), so each has a window of
+ * nearly sorted (a nested context has a later time at an earlier position),
+ * so each has a window of
  * WINDOW records, or of two sub-buffers if those hold less, that is kept in
  * order.  Order between sources: wall clock of the two next records; where
  * either is not known, guest time.  Memory is a constant for each stream.
@@ -22,12 +22,16 @@
 #define JOIN_MAX 65536u /* bytes of one line joined from pieces */
 #define JOIN_WAIT 100000000u /* ns to wait for the next piece */
 #define POLL_NS 10000000u
+#define POLL_IDLE_NS 20000000u /* after a second without a record */
+#define IDLE_POLLS 100u
 
 struct lane {
 	uint32_t ring;
 	void *stream;
 	bool dead;
 	uint32_t head, n;
+	uint32_t taken_boot; /* of the last taken-over line, and its key */
+	uint64_t taken_key;
 	struct dlog_item q[WINDOW]; /* sorted; q[head] is next */
 };
 
@@ -44,6 +48,7 @@ struct dlog_reader {
 	size_t n;
 	bool follow, begun;
 	bool busy; /* the last poll found something */
+	uint32_t idle; /* polls since then */
 	int error; /* of the first stream that failed */
 	uint64_t polled; /* CLOCK_MONOTONIC */
 	/* the item that the caller looks at */
@@ -65,8 +70,8 @@ static bool item_before(const struct dlog_item *a, const struct dlog_item *b)
 {
 	if (a->boot != b->boot)
 		return a->boot < b->boot;
-	if (a->time != b->time)
-		return a->time < b->time;
+	if (a->key != b->key)
+		return a->key < b->key;
 	return a->position < b->position;
 }
 
@@ -75,9 +80,24 @@ static bool lane_before(struct group *g, uint32_t x, uint32_t y)
 	struct lane *a = &g->lane[x], *b = &g->lane[y];
 	const struct dlog_item *i = lane_at(a, 0), *k = lane_at(b, 0);
 
-	if (i->boot == k->boot && i->time == k->time)
+	if (i->boot == k->boot && i->key == k->key)
 		return a->ring < b->ring;
 	return item_before(i, k);
+}
+
+/*
+ * Lines taken over from the kernel's buffer stay in its order, although its
+ * clock may have stepped back in early boot.
+ */
+static uint64_t lane_key(struct lane *l, const struct dlog_item *i)
+{
+	if (DLOG_TYPE_KIND(i->type) != DLOG_KIND_PRINTK || i->len < 4 ||
+	    !(dlog_load32(i->data) & DLOG_CALLER_TAKEN))
+		return i->time;
+	if (l->taken_boot != i->boot || l->taken_key < i->time)
+		l->taken_key = i->time;
+	l->taken_boot = i->boot;
+	return l->taken_key;
 }
 
 static void lane_fill(struct dlog_reader *r, struct group *g, struct lane *l)
@@ -95,6 +115,7 @@ static void lane_fill(struct dlog_reader *r, struct group *g, struct lane *l)
 		}
 		if (ret <= 0)
 			return;
+		item.key = lane_key(l, &item);
 		for (; i && item_before(&item, lane_at(l, i - 1)); i--)
 			*lane_at(l, i) = *lane_at(l, i - 1);
 		*lane_at(l, i) = item;
@@ -181,12 +202,18 @@ static void reader_pop(struct dlog_reader *r, struct group *g)
 	heap_down(g, 0);
 }
 
-/* The caller has seen r->out. */
+/* The caller has seen r->out: its stream may have waited for the room. */
 static void reader_put(struct dlog_reader *r, struct group *g)
 {
-	if (r->out_lane)
-		g->d->ops->stream_put(r->out_lane->stream, &r->out);
+	struct lane *l = r->out_lane;
+
 	r->out_lane = NULL;
+	g->d->ops->stream_put(l->stream, &r->out);
+	if (!l->n) {
+		lane_fill(r, g, l);
+		if (l->n)
+			heap_build(g);
+	}
 }
 
 /* Ask every stream that has run dry; true when there is more. */
@@ -220,6 +247,7 @@ static void reader_poll(struct dlog_reader *r)
 {
 	r->polled = dlog_now(CLOCK_MONOTONIC);
 	r->busy = poll_once(r);
+	r->idle = r->busy ? 0 : r->idle + 1;
 	if (r->busy)
 		poll_once(r);
 }
@@ -360,13 +388,14 @@ static void release(struct dlog_reader *r)
 	}
 }
 
-static void reader_sleep(uint64_t until)
+static void reader_sleep(const struct dlog_reader *r, uint64_t until)
 {
 	uint64_t now = dlog_now(CLOCK_MONOTONIC);
+	uint64_t most = r->idle < IDLE_POLLS ? POLL_NS : POLL_IDLE_NS;
 	uint64_t ns = until > now ? until - now : 0;
-	struct timespec ts = {0};
+	struct timespec ts = { 0 };
 
-	ts.tv_nsec = (long)(ns < POLL_NS ? ns : POLL_NS);
+	ts.tv_nsec = (long)(ns < most ? ns : most);
 	nanosleep(&ts, NULL);
 }
 
@@ -400,7 +429,7 @@ int dlog_reader_next(struct dlog_reader *r, struct dlog_entry *e,
 		if (!r->follow || (now >= until && !r->busy))
 			return 0;
 		if (!r->busy)
-			reader_sleep(until);
+			reader_sleep(r, until);
 		reader_poll(r);
 	}
 }

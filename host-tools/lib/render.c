@@ -76,8 +76,10 @@ const char *dlog_kind_name(uint32_t kind)
 
 const char *dlog_level_name(uint32_t level)
 {
-	static const char *const name[] = {"emerg", "alert",  "crit", "err",
-					   "warn",  "notice", "info", "debug"};
+	static const char *const name[] = {
+		"emerg", "alert",  "crit", "err",
+		"warn",	 "notice", "info", "debug"
+	};
 
 	return NAME(name, level);
 }
@@ -159,8 +161,13 @@ static __attribute__((format(printf, 2, 3))) void put(struct out *o,
 
 static void put_hex(struct out *o, const uint8_t *p, size_t n)
 {
-	for (size_t i = 0; i < n; i++)
-		put(o, "%02x", p[i]);
+	static const char digit[] = "0123456789abcdef";
+
+	for (size_t i = 0; i < n; i++) {
+		char two[2] = { digit[p[i] >> 4], digit[p[i] & 15] };
+
+		put_bytes(o, two, sizeof(two));
+	}
 }
 
 /* What is left of a record's data. */
@@ -262,7 +269,7 @@ static bool field_put(struct out *o, const struct field *f, struct cursor *c)
 
 static void text_event(struct out *o, const struct dlog_entry *e)
 {
-	struct cursor c = {e->data, e->len};
+	struct cursor c = { e->data, e->len };
 	struct dlog_event_desc desc;
 	const char *s;
 	struct field f;
@@ -328,11 +335,12 @@ static void text_regs(struct out *o, const struct dlog_entry *e)
 		const char *name;
 		uint8_t at;
 	} reg[] = {
-		{"rax", 10}, {"rbx", 5}, {"rcx", 11}, {"rdx", 12}, {"rsi", 13},
-		{"rdi", 14}, {"rbp", 4}, {"r8", 9},   {"r9", 8},   {"r10", 7},
-		{"r11", 6},  {"r12", 3}, {"r13", 2},  {"r14", 1},  {"r15", 0},
+		{ "rax", 10 }, { "rbx", 5 },  { "rcx", 11 }, { "rdx", 12 },
+		{ "rsi", 13 }, { "rdi", 14 }, { "rbp", 4 },  { "r8", 9 },
+		{ "r9", 8 },   { "r10", 7 },  { "r11", 6 },  { "r12", 3 },
+		{ "r13", 2 },  { "r14", 1 },  { "r15", 0 },
 	};
-	struct cursor c = {e->data, e->len};
+	struct cursor c = { e->data, e->len };
 	uint64_t cpu, reason;
 
 	if (!take(&c, 4, &cpu) || !take(&c, 4, &reason)) {
@@ -360,7 +368,7 @@ static void text_regs(struct out *o, const struct dlog_entry *e)
 
 static void text_stack(struct out *o, const struct dlog_entry *e)
 {
-	struct cursor c = {e->data, e->len};
+	struct cursor c = { e->data, e->len };
 	uint64_t cpu, reason;
 
 	if (!take(&c, 4, &cpu) || !take(&c, 4, &reason)) {
@@ -379,7 +387,7 @@ static void text_stack(struct out *o, const struct dlog_entry *e)
 size_t dlog_entry_text(const struct dlog_entry *e, char *buf, size_t size)
 {
 	/* The last byte is for the NUL. */
-	struct out o = {buf, size ? size - 1 : 0, 0};
+	struct out o = { buf, size ? size - 1 : 0, 0 };
 
 	switch (e->kind) {
 	case DLOG_KIND_TEXT:

@@ -216,10 +216,10 @@ int dlog_sub_load(const struct dlog_view *v, uint64_t position,
 	uint8_t again[DLOG_START_SIZE];
 	int ret;
 
-	*s = (struct dlog_sub){.position = position,
-			       .copy = s->copy,
-			       .rec = s->rec,
-			       .tail = DLOG_START_SIZE};
+	*s = (struct dlog_sub){ .position = position,
+				.copy = s->copy,
+				.rec = s->rec,
+				.tail = DLOG_START_SIZE };
 	ret = dlog_fetch(v->d, off, s->copy, whole);
 	if (!ret && !next_slot)
 		ret = dlog_fetch(v->d, v->off, s->copy + size, DLOG_START_SIZE);

@@ -78,7 +78,7 @@ static enum dlog_super_error super_at(struct dlog *d, uint64_t off,
  */
 static bool super_backup(struct dlog *d)
 {
-	uint64_t at[] = {d->size - DLOG_PAGE, d->sb.backup_off};
+	uint64_t at[] = { d->size - DLOG_PAGE, d->sb.backup_off };
 	struct dlog_superblock sb;
 
 	for (size_t i = 0; i < sizeof(at) / sizeof(at[0]); i++) {

@@ -16,7 +16,7 @@
 
 #define LATE_MAX 16u
 #define LATE_BUFFER 2u
-#define POLL_TAIL 3u /* every n-th poll compares the whole tail */
+#define POLL_TAIL 2u /* every n-th poll compares the whole tail */
 #define POLL_BEYOND 50u /* every n-th looks past a missing START */
 
 /* A place passed while nothing valid was there. */
@@ -391,20 +391,11 @@ static bool late_poll_all(struct stream *st)
 static bool differs(struct stream *st, uint32_t off, uint32_t len)
 {
 	const struct dlog_sub *s = &st->v.sub[st->cur];
-	uint8_t now[4096];
+	uint8_t *now = st->v.sub[!st->cur].copy; /* nothing of it is out */
 
-	while (len) {
-		uint32_t n = len < sizeof(now) ? len : sizeof(now);
-
-		if (dlog_fetch(st->v.d, dlog_view_offset(&st->v, st->pos) + off,
-			       now, n))
-			return false;
-		if (memcmp(now, s->copy + off, n))
-			return true;
-		off += n;
-		len -= n;
-	}
-	return false;
+	return !dlog_fetch(st->v.d, dlog_view_offset(&st->v, st->pos) + off,
+			   now, len) &&
+	       memcmp(now, s->copy + off, len);
 }
 
 /* Sub-buffers entered behind one whose START was never finished. */

@@ -19,7 +19,7 @@ BUILD = os.path.join(os.path.dirname(os.path.dirname(HERE)),
                      os.environ.get('DLOG_BUILD') or 'build')
 FIELDS = ('ring', 'boot', 'position', 'time', 'kind', 'arg', 'data')
 PRINTK = 3
-CONT, OPEN = 1 << 30, 1 << 29
+CONT, OPEN, TAKEN = 1 << 30, 1 << 29, 1 << 27
 KINDS = {'text': 2, 'printk': 3, 'event': 4, 'boot': 5, 'state': 6, 'regs': 7,
          'stack': 8, 'call': 9}
 
@@ -41,7 +41,15 @@ def joined(records):
     """By boot and time, pieces of a line joined, printk without caller."""
     lines = []
     open_line = None
-    for record in sorted(records, key=lambda r: (r[1], r[3], r[0], r[2])):
+    taken = {}
+    keyed = []
+    for record in sorted(records, key=lambda r: (r[0], r[2])):
+        ring, boot, position, time, kind, _, data = record
+        if kind == PRINTK and len(data) >= 8 and \
+                struct.unpack('<I', bytes.fromhex(data[:8]))[0] & TAKEN:
+            time = taken[ring, boot] = max(time, taken.get((ring, boot), 0))
+        keyed.append((boot, time, ring, position, record))
+    for *_, record in sorted(keyed):
         record = list(record)
         if record[4] == PRINTK and len(record[6]) >= 8:
             caller, = struct.unpack('<I', bytes.fromhex(record[6][:8]))

@@ -158,7 +158,7 @@ def hung_guest_is_readable():
         for stack in frames(w):
             assert stack[0].startswith('hang+0x'), stack
         regs = tool('dlog-read', '--regs', '--no-pager', w.region).decode()
-        assert 'CPU 0' in regs and 'CPU 1' in regs, regs
+        assert 'of cpu 0' in regs and 'of cpu 1' in regs, regs
 
 
 @case
@@ -174,7 +174,7 @@ def hang_of_one_cpu_is_told_by_the_other():
 
 
 def evidence(kernel):
-    with World(kernel=kernel, append='panic=0 panic_on_oops=1') as w:
+    with World(kernel=kernel, append='panic=0 oops=panic') as w:
         w.load_driver()
         w.load_test()
         w.die('oops')
@@ -230,7 +230,7 @@ def soft_lockup_and_hung_task_are_told():
         w.guest.must('cd /proc/sys/kernel && echo 2 > watchdog_thresh && '
                      'echo 2 > hung_task_timeout_secs && '
                      'echo 1 > hung_task_check_interval_secs')
-        w.guest.must('(echo hung-task > %sdie) &' % LOAD)
+        w.die('hung-task')
         wait_for('hung task', lambda: w.stats()['status'] == 'hung task',
                  timeout=60)
         w.die('soft-lockup')

@@ -14,8 +14,8 @@ static void boots_n(struct world *w, uint32_t n, uint32_t lines)
 		dlog_region_status(&w->rg, DLOG_ST_RUNNING, w->now);
 		for (uint32_t i = 0; i < lines; i++)
 			w_line(w, i % w->rg.sb.nr_rings);
-		dlog_region_status(&w->rg, b % 2 ? DLOG_ST_PANIC
-						 : DLOG_ST_REBOOT,
+		dlog_region_status(&w->rg,
+				   b % 2 ? DLOG_ST_PANIC : DLOG_ST_REBOOT,
 				   w->now++);
 	}
 }
@@ -341,10 +341,9 @@ static void clock_and_beats(void **state)
 
 static void registers(void **state)
 {
-	struct dlog_regs head = { .cpu = 1,
-				  .time = 55,
-				  .reason = DLOG_ST_PANIC,
-				  .machine = 62 };
+	struct dlog_regs head = {
+		.cpu = 1, .time = 55, .reason = DLOG_ST_PANIC, .machine = 62
+	};
 	struct dlog_reg_entry regs;
 	uint8_t prstatus[336];
 	struct world w;

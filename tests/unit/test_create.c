@@ -7,6 +7,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -215,9 +217,23 @@ static void no_directory(void **state)
 	assert_int_equal(dlog_create("/tmp/", &a, &err), -EISDIR);
 	assert_int_equal(dlog_create("", &a, &err), -EINVAL);
 	assert_int_equal(dlog_create("/dev/full/x", &a, &err), -ENOTDIR);
-	/* A file system that has no room for it. */
-	a.size = UINT64_C(1) << 40;
-	assert_int_equal(create(&a), -ENOSPC);
+}
+
+/* A file that cannot get its blocks is an error, and nothing stays. */
+static void no_room(void **state)
+{
+	struct dlog_create_args a = { .size = 1 << 20 };
+	struct rlimit old, low;
+
+	(void)state;
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+	low = old;
+	low.rlim_cur = 1 << 19;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &low), 0);
+	assert_int_equal(create(&a), -EFBIG);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+	assert_int_equal(files(), 0);
 }
 
 static void lock(void **state)
@@ -327,9 +343,9 @@ static void cut_short(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(defaults), T(sizes),	      T(limits),
-		T(existing), T(no_directory), T(lock),
-		T(not_a_region), T(control_word), T(cut_short),
+		T(defaults),	 T(sizes),     T(limits), T(existing),
+		T(no_directory), T(no_room),   T(lock),	  T(not_a_region),
+		T(control_word), T(cut_short),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

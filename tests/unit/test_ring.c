@@ -263,10 +263,14 @@ static void dropped(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(nothing),	cmocka_unit_test(every_length),
-		cmocka_unit_test(longest_record), cmocka_unit_test(every_kind),
-		cmocka_unit_test(laps),		cmocka_unit_test(order),
-		cmocka_unit_test(pieces),	cmocka_unit_test(endless_line),
+		cmocka_unit_test(nothing),
+		cmocka_unit_test(every_length),
+		cmocka_unit_test(longest_record),
+		cmocka_unit_test(every_kind),
+		cmocka_unit_test(laps),
+		cmocka_unit_test(order),
+		cmocka_unit_test(pieces),
+		cmocka_unit_test(endless_line),
 		cmocka_unit_test(dropped),
 	};
 

@@ -56,6 +56,9 @@ class GdbStub:
 
     def breakpoint(self, address, on=True):
         reply = self.ask(b'%s1,%x,1' % (b'Z' if on else b'z', address))
+        while reply[:1] == b'T':
+            # Connecting stopped the guest, which is told once more.
+            reply = self.receive()
         assert reply == b'OK', reply
 
     def run_to(self, address):

@@ -213,6 +213,13 @@ static void die_triple(void)
 	asm volatile("int3");
 }
 
+static int never(void *unused)
+{
+	set_current_state(TASK_UNINTERRUPTIBLE);
+	schedule();
+	return 0;
+}
+
 static int set_die(const char *val, const struct kernel_param *kp)
 {
 	static call_single_data_t csd;
@@ -237,15 +244,14 @@ static int set_die(const char *val, const struct kernel_param *kp)
 		for (;;)
 			cpu_relax();
 	} else if (sysfs_streq(val, "hung-task")) {
-		set_current_state(TASK_UNINTERRUPTIBLE);
-		schedule();
+		kthread_run(never, NULL, "dlogtest/hung");
 	} else {
 		return -EINVAL;
 	}
 	return 0;
 }
 
-static const struct kernel_param_ops die_ops = {.set = set_die};
+static const struct kernel_param_ops die_ops = { .set = set_die };
 module_param_cb(die, &die_ops, NULL, 0200);
 
 /* One line by printk from each context, and one in pieces, for the tests. */
@@ -261,7 +267,7 @@ static int set_say(const char *val, const struct kernel_param *kp)
 	return 0;
 }
 
-static const struct kernel_param_ops say_ops = {.set = set_say};
+static const struct kernel_param_ops say_ops = { .set = set_say };
 module_param_cb(say, &say_ops, NULL, 0200);
 
 static int __init test_init(void)

@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * out_text.c - records as lines for people, in the formats of dmesg.
+ *
+ * dmesg of util-linux 2.38 is the model: print_record() and safe_fwrite() of
+ * sys-utils/dmesg.c.  One difference: dmesg lets carriage return, vertical
+ * tab and form feed through, with which a guest could overwrite what stands
+ * on the terminal, and ends a line at NUL.  Here they become \xNN.
+ */
+#include <stdio.h>
+#include <time.h>
+#include <wchar.h>
+#include <wctype.h>
+
+#include "read.h"
+
+#define NS UINT64_C(1000000000)
+#define DMESG_FACILITIES 12u /* more have no name in dmesg */
+
+#define COLOUR_OFF "\033[0m"
+#define COLOUR_TIME "\033[32m"
+#define COLOUR_SUBSYSTEM "\033[33m"
+#define COLOUR_HEADER "\033[1m"
+
+bool entry_is_text(const struct dlog_entry *e)
+{
+	return e->kind == DLOG_KIND_PRINTK || e->kind == DLOG_KIND_TEXT;
+}
+
+const uint8_t *entry_text(const struct dlog_entry *e, struct sink *scratch,
+			  size_t *len)
+{
+	size_t n;
+
+	*len = e->len;
+	if (entry_is_text(e))
+		return e->data;
+	scratch->len = 0;
+	n = dlog_entry_text(e, scratch->buf, scratch->size);
+	if (n >= scratch->size && sink_room(scratch, n + 1))
+		n = dlog_entry_text(e, scratch->buf, scratch->size);
+	*len = n < scratch->size ? n : 0;
+	return (const uint8_t *)scratch->buf;
+}
+
+static bool plain_ascii(uint8_t c)
+{
+	return (c >= 0x20 && c < 0x7f) || c == '\t';
+}
+
+static void put_hex(struct sink *s, const uint8_t *p, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		sink_put(s, "\\x", 2);
+		sink_hex(s, p + i, 1);
+	}
+}
+
+/* What is not plain ASCII, at @p: returns the bytes it took. */
+static size_t put_other(struct sink *s, const uint8_t *p, size_t len)
+{
+	mbstate_t state = { 0 };
+	wchar_t wc;
+	size_t n = 1;
+
+	if (*p >= 0x80) {
+		n = mbrtowc(&wc, (const char *)p, len, &state);
+		if (n && n <= len && iswprint((wint_t)wc)) {
+			sink_put(s, p, n);
+			return n;
+		}
+		if (!n || n > len)
+			n = 1;
+	}
+	put_hex(s, p, n);
+	return n;
+}
+
+void text_put(struct sink *s, const void *text, size_t len, unsigned int indent)
+{
+	const uint8_t *p = text, *end = p + len, *from;
+
+	while (p < end) {
+		for (from = p; p < end && plain_ascii(*p); p++)
+			;
+		sink_put(s, from, (size_t)(p - from));
+		if (p == end)
+			break;
+		if (*p == '\n') {
+			sink_putc(s, '\n');
+			for (unsigned int i = 0; i < indent; i++)
+				sink_putc(s, ' ');
+			p++;
+		} else {
+			p += put_other(s, p, (size_t)(end - p));
+		}
+	}
+}
+
+/* "[    5.123456]"; returns its width. */
+static unsigned int put_guest_stamp(struct sink *s, uint64_t time)
+{
+	unsigned int width = 14;
+
+	for (uint64_t v = time / NS / 100000; v; v /= 10)
+		width++;
+	sink_putc(s, '[');
+	sink_pad(s, time / NS, 5, ' ');
+	sink_putc(s, '.');
+	sink_pad(s, time % NS / 1000, 6, '0');
+	sink_putc(s, ']');
+	return width;
+}
+
+void text_stamp(struct sink *s, uint64_t time)
+{
+	put_guest_stamp(s, time);
+}
+
+static unsigned int put_real_stamp(struct view *v, uint64_t real)
+{
+	const struct format *f = v->fmt;
+	time_t t = (time_t)(real / NS);
+	char text[96], zone[8] = "";
+	struct tm tm;
+	size_t n;
+
+	if (f->utc)
+		gmtime_r(&t, &tm);
+	else
+		localtime_r(&t, &tm);
+	if (f->stamp == STAMP_CTIME) {
+		n = strftime(text, sizeof(text), "[%a %b %e %H:%M:%S %Y]", &tm);
+	} else {
+		n = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
+		strftime(zone, sizeof(zone), "%z", &tm);
+		n += (size_t)snprintf(
+			text + n, sizeof(text) - n, ".%06u%.3s:%.2s",
+			(unsigned int)(real % NS / 1000), zone, zone + 3);
+	}
+	sink_put(v->out, text, n);
+	return (unsigned int)n;
+}
+
+static unsigned int put_stamp(struct view *v, const struct dlog_entry *e)
+{
+	const struct format *f = v->fmt;
+	unsigned int width;
+
+	if (f->stamp == STAMP_NONE)
+		return 0;
+	if (f->colour)
+		sink_puts(v->out, COLOUR_TIME);
+	if (f->stamp == STAMP_GUEST || !e->real)
+		width = put_guest_stamp(v->out, e->time);
+	else
+		width = put_real_stamp(v, e->real);
+	sink_putc(v->out, ' ');
+	if (f->colour)
+		sink_puts(v->out, COLOUR_OFF);
+	return width + 1;
+}
+
+static unsigned int put_word(struct sink *s, const char *word)
+{
+	unsigned int n = (unsigned int)strlen(word);
+
+	sink_put(s, word, n);
+	for (; n < 6; n++)
+		sink_putc(s, ' ');
+	return n;
+}
+
+/* "kern  :info  : ", as dmesg -x; records that printk does not know: dlog */
+static unsigned int put_decoded(struct sink *s, const struct dlog_entry *e)
+{
+	unsigned int width = 3;
+
+	if (entry_is_text(e) && e->facility >= DMESG_FACILITIES)
+		return 0;
+	width += put_word(s, entry_is_text(e) ? dlog_facility_name(e->facility)
+					      : "dlog");
+	sink_putc(s, ':');
+	width += put_word(s, dlog_level_name(e->level));
+	sink_put(s, ": ", 2);
+	return width;
+}
+
+/* "guest1: "; returns its width in bytes, which is all that is known. */
+static unsigned int put_name(struct view *v, const struct source *src)
+{
+	struct sink plain = { .fd = -1 };
+	unsigned int width;
+
+	if (!v->fmt->names)
+		return 0;
+	text_put(&plain, src->name, strlen(src->name), 0);
+	sink_put(&plain, ": ", 2);
+	sink_put(v->out, plain.buf, plain.len);
+	width = (unsigned int)plain.len;
+	sink_free(&plain);
+	return width;
+}
+
+static const char *level_colour(uint32_t level)
+{
+	switch (level) {
+	case 0:
+	case 1:
+		return "\033[7;31m";
+	case 2:
+		return "\033[1;31m";
+	case 3:
+		return "\033[31m";
+	case 4:
+		return "\033[1m";
+	default:
+		return NULL;
+	}
+}
+
+/* Bytes of "subsystem: " at the beginning, as dmesg colours it. */
+static size_t subsystem(const uint8_t *text, size_t len)
+{
+	const uint8_t *p = memmem(text, len, ": ", 2);
+
+	if (!p || memchr(text, '\n', (size_t)(p - text)))
+		return 0;
+	return (size_t)(p - text) + 2;
+}
+
+static void put_coloured(struct sink *s, const struct dlog_entry *e,
+			 const uint8_t *text, size_t len, unsigned int indent)
+{
+	const char *colour = level_colour(e->level);
+	size_t n = colour ? 0 : subsystem(text, len);
+
+	if (n) {
+		sink_puts(s, COLOUR_SUBSYSTEM);
+		text_put(s, text, n, indent);
+		sink_puts(s, COLOUR_OFF);
+	}
+	if (colour)
+		sink_puts(s, colour);
+	text_put(s, text + n, len - n, indent);
+	if (colour)
+		sink_puts(s, COLOUR_OFF);
+}
+
+static void text_entry(struct view *v, struct source *src,
+		       const struct dlog_entry *e)
+{
+	unsigned int indent;
+	size_t len;
+	const uint8_t *text = entry_text(e, &v->text, &len);
+
+	if (len && text[len - 1] == '\n')
+		len--;
+	if (v->fmt->raw) {
+		sink_put(v->out, text, len);
+		sink_putc(v->out, '\n');
+		return;
+	}
+	indent = put_name(v, src);
+	if (v->fmt->decode)
+		indent += put_decoded(v->out, e);
+	indent += put_stamp(v, e);
+	if (v->fmt->colour)
+		put_coloured(v->out, e, text, len, indent);
+	else
+		text_put(v->out, text, len, indent);
+	sink_putc(v->out, '\n');
+}
+
+const char *boot_end(const struct dlog_boot_entry *b, bool latest)
+{
+	switch (b->end_status) {
+	case DLOG_ST_NONE:
+		return latest ? "no status" : "not known";
+	case DLOG_ST_BOOTING:
+		return latest ? "booting" : "cut off while booting";
+	case DLOG_ST_RUNNING:
+		return latest ? "running" : "cut off while running";
+	case DLOG_ST_OOPS:
+		return latest ? "running after an oops"
+			      : "cut off after an oops";
+	case DLOG_ST_UNLOADED:
+		return "driver unloaded";
+	default:
+		return dlog_status_name(b->end_status);
+	}
+}
+
+/* "-- boot 2: 6.1.0, started DATE, the one before ended: panic --" */
+static void text_boot(struct view *v, struct source *src, uint32_t boot)
+{
+	const struct dlog_boot_entry *b = NULL, *before = NULL;
+	struct sink *s = v->out;
+
+	for (int i = 0; i < src->nr_boots; i++) {
+		if (src->boots[i].boot == boot)
+			b = &src->boots[i];
+		else if (src->boots[i].boot < boot)
+			before = &src->boots[i];
+	}
+	put_name(v, src);
+	if (v->fmt->colour)
+		sink_puts(s, COLOUR_HEADER);
+	sink_printf(s, "-- boot %u", boot);
+	if (b && b->release[0]) {
+		sink_puts(s, ": ");
+		text_put(s, b->release, strlen(b->release), 0);
+	}
+	if (b && b->start_real) {
+		sink_puts(s, ", started ");
+		when_date(s, b->start_real, v->fmt->utc);
+	}
+	if (before)
+		sink_printf(s, ", the one before ended: %s",
+			    boot_end(before, false));
+	sink_puts(s, " --");
+	if (v->fmt->colour)
+		sink_puts(s, COLOUR_OFF);
+	sink_putc(s, '\n');
+}
+
+const struct output output_text = {
+	.boot = text_boot,
+	.entry = text_entry,
+};

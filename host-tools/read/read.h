@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * read.h - what the parts of dlog-read share.
+ *
+ * main.c reads the command line, show.c runs through the records; filter.c and
+ * when.c decide which are shown, out_text.c and out_json.c how, pager.c
+ * where; tables.c answers questions about whole files.  Relies on libdlog,
+ * sink.h and json.h.
+ */
+#ifndef DLOG_READ_H
+#define DLOG_READ_H
+
+#include <regex.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "dlog.h"
+#include "dlog_abi.h"
+#include "json.h"
+#include "sink.h"
+
+#define PROGRAM "dlog-read"
+
+/* Exit codes, in dlog-read(1) too. */
+enum {
+	EXIT_OK = 0,
+	EXIT_DAMAGE = 1, /* --check found damage or loss */
+	EXIT_ERROR = 2, /* wrong usage, or a file that cannot be read */
+};
+
+/* One file. */
+struct source {
+	struct dlog *d;
+	struct dlog_info info;
+	const char *path;
+	const char *name; /* label or path, for people; guest-made bytes */
+	struct dlog_boot_entry *boots;
+	int nr_boots;
+	uint32_t shown_boot; /* of the record shown last */
+};
+
+/* ---- time (when.c) ---- */
+
+enum when_kind {
+	WHEN_NONE,
+	WHEN_GUEST, /* ns on each boot's own clock */
+	WHEN_REAL, /* ns since 1970 */
+	WHEN_END, /* ns before the last record */
+};
+
+struct when {
+	enum when_kind kind;
+	uint64_t ns;
+};
+
+/* 0 or -EINVAL.  Wall clock is local time, or UTC with @utc. */
+int when_parse(struct when *w, const char *text, bool utc);
+/* Wall clock for people: "2026-11-21 11:00:00 UTC". */
+void when_date(struct sink *s, uint64_t real, bool utc);
+
+/* ---- what is shown (filter.c) ---- */
+
+struct filter {
+	uint32_t kinds; /* bit for each enum dlog_kind */
+	uint32_t levels; /* bit for each level */
+	uint32_t facilities; /* bit for each, 0: all, of any kind */
+	bool some_cpus;
+	uint8_t cpus[DLOG_CPUS_MAX / 8];
+	bool one_boot; /* boot_arg counts: N > 0 is boot N, 0 the latest */
+	long boot_arg;
+	struct when since, until;
+	bool grep, plain;
+	const char *pattern;
+	regex_t regex;
+	struct sink text; /* scratch for the text of a record */
+	/* for each source */
+	struct limits {
+		uint32_t boot; /* 0: all */
+		uint32_t end_boot; /* what WHEN_END counts from */
+		uint64_t end_time;
+		uint8_t rings[DLOG_RINGS_MAX / 8];
+	} * limits;
+	uint64_t no_clock; /* left out, because their wall clock is unknown */
+};
+
+void filter_init(struct filter *f);
+void filter_free(struct filter *f);
+/* Options' arguments: 0, or -EINVAL after a message. */
+int filter_levels(struct filter *f, const char *list);
+int filter_facilities(struct filter *f, const char *list);
+int filter_kinds(struct filter *f, const char *list);
+int filter_cpus(struct filter *f, const char *list);
+int filter_boot(struct filter *f, const char *text);
+int filter_pattern(struct filter *f, const char *pattern, bool fold_case);
+/* With the files open: settle -b, -c, "before the end".  0 or after a message
+ * negative. */
+int filter_bind(struct filter *f, struct source *src, size_t n);
+bool filter_match(struct filter *f, size_t source, const struct dlog_entry *e);
+
+/* ---- how (out_text.c, out_json.c) ---- */
+
+enum stamp { STAMP_GUEST, STAMP_WALL, STAMP_CTIME, STAMP_NONE };
+
+struct format {
+	enum stamp stamp;
+	bool raw, json, decode, colour, utc;
+	bool names; /* several files: begin lines with the file's name */
+	bool headers; /* a line before each boot */
+};
+
+struct view {
+	struct sink *out;
+	struct sink text; /* scratch for the text of a record */
+	const struct format *fmt;
+};
+
+struct output {
+	/* a boot's first record follows; may be NULL */
+	void (*boot)(struct view *v, struct source *src, uint32_t boot);
+	void (*entry)(struct view *v, struct source *src,
+		      const struct dlog_entry *e);
+};
+
+extern const struct output output_text, output_json;
+
+/* Whatever text record @e carries or libdlog makes of it. */
+const uint8_t *entry_text(const struct dlog_entry *e, struct sink *scratch,
+			  size_t *len);
+bool entry_is_text(const struct dlog_entry *e);
+/*
+ * Guest text for people: what could steer a terminal becomes \xNN, a line
+ * feed is followed by @indent spaces.
+ */
+void text_put(struct sink *s, const void *text, size_t len,
+	      unsigned int indent);
+/* "[    5.123456]" */
+void text_stamp(struct sink *s, uint64_t time);
+/* How a boot ended, or what it does: words for people. */
+const char *boot_end(const struct dlog_boot_entry *b, bool latest);
+
+/* ---- running through the records (show.c) ---- */
+
+#define LINES_ALL (-1L)
+
+struct show {
+	struct source *src;
+	size_t n;
+	struct filter *filter;
+	struct view *view;
+	const struct output *out;
+	long lines; /* only the last so many, LINES_ALL */
+	bool follow;
+	bool quiet;
+	/* the last records, in turn; copies */
+	struct kept *kept;
+	size_t nr_kept, next_kept;
+};
+
+int show_records(struct show *sh);
+
+/* ---- $DLOG_PAGER, $PAGER, less (pager.c) ---- */
+
+/* Send the sink through a pager if there is one; its process, or 0. */
+int pager_start(struct sink *s);
+void pager_wait(struct sink *s, int pid);
+
+/* ---- questions about a file (tables.c) ---- */
+
+int show_boots(struct view *v, struct source *src);
+int show_stats(struct view *v, struct source *src);
+int show_check(struct view *v, struct source *src);
+int show_regs(struct view *v, struct source *src, uint32_t boot);
+/* Heartbeats that are behind, on stderr: the guest may hang. */
+bool tell_stale(struct source *src);
+bool status_lives(uint32_t status);
+
+#endif

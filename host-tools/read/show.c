@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * show.c - run through the records of all files, once or following them.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "read.h"
+
+#define WAIT_MS 1000 /* between looks at stdout and heartbeats */
+
+/* A copy of a record that may be among the last. */
+struct kept {
+	struct dlog_entry e;
+	size_t source;
+	uint8_t *data;
+	size_t room;
+};
+
+static size_t source_of(const struct show *sh, const struct dlog_entry *e)
+{
+	size_t i = 0;
+
+	while (i + 1 < sh->n && sh->src[i].d != e->source)
+		i++;
+	return i;
+}
+
+/* A boot that began while we follow is not in the list yet. */
+static void refresh_boots(struct source *src, uint32_t boot)
+{
+	struct dlog_boot_entry *boots;
+	int n;
+
+	if (src->nr_boots && src->boots[src->nr_boots - 1].boot >= boot)
+		return;
+	n = dlog_get_boots(src->d, &boots);
+	if (n < 0)
+		return;
+	free(src->boots);
+	src->boots = boots;
+	src->nr_boots = n;
+}
+
+static bool several_boots(const struct show *sh, const struct source *src)
+{
+	int n = 0;
+
+	if (sh->filter->one_boot)
+		return false;
+	for (int i = 0; i < src->nr_boots; i++)
+		n += src->boots[i].has_records;
+	return n > 1;
+}
+
+static void emit(struct show *sh, size_t i, const struct dlog_entry *e)
+{
+	struct source *src = &sh->src[i];
+
+	if (e->boot != src->shown_boot) {
+		refresh_boots(src, e->boot);
+		if (sh->view->fmt->headers && sh->out->boot &&
+		    (src->shown_boot || several_boots(sh, src)))
+			sh->out->boot(sh->view, src, e->boot);
+		src->shown_boot = e->boot;
+	}
+	sh->out->entry(sh->view, src, e);
+}
+
+static int keep(struct show *sh, size_t source, const struct dlog_entry *e)
+{
+	size_t max = (size_t)sh->lines;
+	struct kept *k;
+
+	if (!max)
+		return 0;
+	if (sh->nr_kept < max) {
+		/* Room for a power of two, grown when one is reached. */
+		if (!(sh->nr_kept & (sh->nr_kept - 1))) {
+			size_t room = sh->nr_kept ? 2 * sh->nr_kept : 1;
+
+			k = realloc(sh->kept, room * sizeof(*k));
+			if (!k)
+				return -ENOMEM;
+			sh->kept = k;
+		}
+		k = &sh->kept[sh->nr_kept++];
+		memset(k, 0, sizeof(*k));
+	} else {
+		k = &sh->kept[sh->next_kept];
+		sh->next_kept = (sh->next_kept + 1) % max;
+	}
+	if (k->room < e->len || !k->data) {
+		free(k->data);
+		k->room = e->len + 64;
+		k->data = malloc(k->room);
+		if (!k->data) {
+			k->room = 0;
+			return -ENOMEM;
+		}
+	}
+	memcpy(k->data, e->data, e->len);
+	k->e = *e;
+	k->e.data = k->data;
+	k->source = source;
+	return 0;
+}
+
+static void emit_kept(struct show *sh)
+{
+	for (size_t i = 0; i < sh->nr_kept; i++) {
+		struct kept *k = &sh->kept[(sh->next_kept + i) % sh->nr_kept];
+
+		if (k->data)
+			emit(sh, k->source, &k->e);
+		free(k->data);
+	}
+	free(sh->kept);
+	sh->kept = NULL;
+	sh->nr_kept = 0;
+}
+
+static int take(struct show *sh, const struct dlog_entry *e, bool keep_it)
+{
+	size_t i = source_of(sh, e);
+
+	if (!filter_match(sh->filter, i, e))
+		return 0;
+	if (keep_it)
+		return keep(sh, i, e);
+	emit(sh, i, e);
+	return sh->view->out->error;
+}
+
+/*
+ * What is there already.  A guest may write faster than we read: what comes
+ * after a whole region's worth is not backlog.
+ */
+static int show_backlog(struct show *sh, struct dlog_reader *r)
+{
+	bool keep_it = sh->lines != LINES_ALL;
+	uint64_t bytes = 0, all = 0;
+	struct dlog_entry e;
+	int ret = 0;
+
+	for (size_t i = 0; i < sh->n; i++)
+		all += sh->src[i].info.region_size;
+	while (!ret && bytes <= all) {
+		ret = dlog_reader_next(r, &e, 0);
+		if (ret <= 0)
+			break;
+		bytes += DLOG_HDR + e.len;
+		ret = take(sh, &e, keep_it);
+	}
+	if (!ret && keep_it)
+		emit_kept(sh);
+	return ret;
+}
+
+/* Has whoever read our output gone? */
+static bool output_closed(const struct sink *s)
+{
+	struct pollfd p = { .fd = s->fd };
+
+	return poll(&p, 1, 0) == 1 && (p.revents & (POLLERR | POLLNVAL));
+}
+
+/* Say once that a guest has gone silent, until it is heard again. */
+static void watch_beats(struct show *sh, bool *told)
+{
+	bool stale = false;
+
+	if (sh->quiet || sh->view->fmt->json || !isatty(STDERR_FILENO))
+		return;
+	for (size_t i = 0; i < sh->n && !*told; i++)
+		stale |= tell_stale(&sh->src[i]);
+	*told |= stale;
+}
+
+static int show_new(struct show *sh, struct dlog_reader *r)
+{
+	struct dlog_entry e;
+	bool told = false;
+	int ret;
+
+	for (;;) {
+		ret = dlog_reader_next(r, &e, 0);
+		if (!ret) {
+			ret = sink_flush(sh->view->out);
+			if (ret || output_closed(sh->view->out))
+				return ret;
+			ret = dlog_reader_next(r, &e, WAIT_MS);
+			if (!ret)
+				watch_beats(sh, &told);
+			else
+				told = false;
+		}
+		if (ret > 0)
+			ret = take(sh, &e, false);
+		if (ret < 0)
+			return ret;
+	}
+}
+
+int show_records(struct show *sh)
+{
+	struct dlog_reader *r = NULL;
+	struct dlog_error err;
+	struct dlog **list = calloc(sh->n, sizeof(struct dlog *));
+	unsigned int flags = 0;
+	int ret = -ENOMEM;
+
+	if (!list)
+		goto out;
+	for (size_t i = 0; i < sh->n; i++)
+		list[i] = sh->src[i].d;
+	if (sh->follow)
+		flags = DLOG_READER_FOLLOW | (sh->lines ? 0 : DLOG_READER_NEW);
+	ret = dlog_reader_new(&r, list, sh->n, flags, &err);
+	if (ret) {
+		fprintf(stderr, PROGRAM ": %s\n", err.text);
+		goto out;
+	}
+	if (sh->n == 1 && sh->filter->limits[0].boot)
+		dlog_reader_set_boot(r, sh->filter->limits[0].boot);
+	ret = show_backlog(sh, r);
+	if (!ret && sh->follow)
+		ret = show_new(sh, r);
+	if (ret < 0 && !sh->view->out->error)
+		fprintf(stderr, PROGRAM ": %s: reading stopped: %s\n",
+			sh->src[0].path, strerror(-ret));
+out:
+	for (size_t i = 0; i < sh->nr_kept; i++)
+		free(sh->kept[i].data);
+	free(sh->kept);
+	dlog_reader_free(r);
+	free(list);
+	return ret < 0 ? EXIT_ERROR : EXIT_OK;
+}

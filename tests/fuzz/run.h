@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * run.h - everything libdlog does with a region, once, in process: for the
+ * two fuzzers.  And how to repair checks after a change, as a guest that is
+ * owned by an attacker would.
+ */
+#ifndef TESTS_FUZZ_RUN_H
+#define TESTS_FUZZ_RUN_H
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dlog.h"
+#include "dlog_region.h"
+
+#define MUST(x)                                                                \
+	do {                                                                   \
+		if (!(x)) {                                                    \
+			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__,     \
+				#x);                                           \
+			abort();                                               \
+		}                                                              \
+	} while (0)
+
+/* Read the whole region; @see is called for each entry, may be NULL. */
+static inline void
+run_region(const void *mem, size_t size,
+	   void (*see)(void *arg, const struct dlog_entry *e), void *arg)
+{
+	struct dlog_boot_entry *boots = NULL;
+	struct dlog_loss *loss = NULL;
+	struct dlog_reader *r;
+	struct dlog_error err;
+	struct dlog_entry e;
+	struct dlog_info info;
+	struct dlog_live live;
+	struct dlog_beat beat;
+	struct dlog_reg_entry regs;
+	struct dlog_event_desc desc;
+	uint64_t told = 0, got = 0;
+	char text[512];
+	struct dlog *d;
+	int n;
+
+	memset(&err, 0, sizeof(err));
+	if (dlog_open_memory(&d, mem, size, "fuzz", &err)) {
+		MUST(err.text[0] && !d);
+		return;
+	}
+	dlog_get_info(d, &info);
+	dlog_get_live(d, &live);
+	for (uint32_t cpu = 0; cpu < info.nr_cpus && cpu < 8; cpu++) {
+		dlog_get_beat(d, cpu, &beat);
+		dlog_get_regs(d, cpu, 0, &regs);
+	}
+	for (uint32_t id = 0; id < 8; id++)
+		if (dlog_get_event(d, id, &desc))
+			MUST(strlen(desc.name) && strlen(desc.fields) < 65536);
+	n = dlog_get_boots(d, &boots);
+	MUST(n >= 0);
+	for (int i = 1; i < n; i++)
+		MUST(boots[i].boot > boots[i - 1].boot);
+	n = dlog_get_loss(d, &loss);
+	MUST(n >= 0);
+	for (int i = 0; i < n; i++) {
+		const struct dlog_loss *l = &loss[i];
+
+		MUST(l->ring < info.nr_rings);
+		MUST(l->reserved ==
+		     l->records + l->overwritten + l->torn + l->corrupt);
+		MUST(l->bytes + l->bad_bytes <= info.ring_size);
+		told += l->records;
+	}
+	MUST(!dlog_reader_new(&r, &d, 1, 0, &err));
+	while ((n = dlog_reader_next(r, &e, 0)) > 0) {
+		size_t len = dlog_entry_text(&e, text, sizeof(text));
+
+		MUST(strnlen(text, sizeof(text)) < sizeof(text));
+		MUST(len >= sizeof(text) || strnlen(text, len + 1) <= len);
+		MUST(e.level < 8 && e.ring < info.nr_rings);
+		got++;
+		if (see)
+			see(arg, &e);
+	}
+	MUST(!n);
+	/* Joined pieces are fewer; nothing is given that is not counted. */
+	MUST(got <= told);
+	dlog_reader_free(r);
+	free(boots);
+	free(loss);
+	dlog_close(d);
+}
+
+/* Make the check of the record at @p right for @position, or open. */
+static inline void repair_record(uint8_t *p, size_t room, uint64_t seed,
+				 uint64_t position, bool open)
+{
+	uint32_t top, need;
+	uint64_t h;
+
+	if (room < DLOG_HDR)
+		return;
+	top = dlog_load32(p + 4);
+	need = DLOG_REC_SIZE(top & 0xffff);
+	h = dlog_record_hash_head(seed, position, top);
+	if (!open && need > room)
+		return;
+	for (uint32_t i = 8; !open && i < need; i += 8)
+		h = dlog_hash_word(h, dlog_load64(p + i));
+	h = dlog_hash_final(h);
+	memcpy(p, &h, 4);
+}
+
+static inline void repair_super(uint8_t *p)
+{
+	struct dlog_superblock sb;
+
+	memcpy(&sb, p, sizeof(sb));
+	dlog_super_seal(&sb);
+	memcpy(p, &sb, sizeof(sb));
+}
+
+#endif
