@@ -55,14 +55,17 @@ def readers_agree_with_the_writer():
 
 @case
 def the_writer_still_writes_these():
-    with tempfile.TemporaryDirectory() as folder:
-        subprocess.run([os.path.join(BUILD, 'tests/mkvectors'), folder],
-                       check=True)
-        assert len(os.listdir(folder)) == 2 * len(names())
-        for name in names():
-            for ext in ('img', 'json'):
-                with open(os.path.join(folder, name + '.' + ext), 'rb') as f:
-                    assert f.read() == unpacked(name, ext), name
+    """gcc, clang and 32-bit code write the same bytes."""
+    for program in ('mkvectors', 'mkvectors.clang', 'mkvectors.m32'):
+        with tempfile.TemporaryDirectory() as folder:
+            subprocess.run([os.path.join(BUILD, 'tests', program), folder],
+                           check=True)
+            assert len(os.listdir(folder)) == 2 * len(names())
+            for name in names():
+                for ext in ('img', 'json'):
+                    path = os.path.join(folder, name + '.' + ext)
+                    with open(path, 'rb') as f:
+                        assert f.read() == unpacked(name, ext), (program, name)
 
 
 if __name__ == '__main__':

@@ -86,7 +86,7 @@ def several_lines_of_dmesg():
     text = mark + '\nsecond\tline \x1b[1m é\n  third: line'
     try:
         with open('/dev/kmsg', 'wb', buffering=0) as f:
-            f.write(b'<14>' + text.encode())
+            f.write(b'<14>' + text.encode() + b'\n')
     except OSError as err:
         skip('/dev/kmsg: %s' % err)
     for args in ([], ['-x']):

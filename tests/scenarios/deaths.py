@@ -24,6 +24,11 @@ from lib.world import World, entries  # noqa: E402
 KEXEC_FILE = 'kexec -s -l /boot/bzImage --initrd=/boot/initrd --reuse-cmdline'
 KEXEC_LOAD = 'kexec -c -l /boot/bzImage --initrd=/boot/initrd --reuse-cmdline'
 
+# The next kernel shall have the files in /boot as well.
+WHOLE_INITRD = ("cd / && printf '%s\\n' boot boot/bzImage boot/initrd | "
+                'cpio -o -H newc > /boot.cpio && '
+                'cat /boot/initrd /boot.cpio > /whole && rm /boot.cpio')
+
 
 def sh(command):
     return lambda w: w.guest.sh_nowait(command)
@@ -49,7 +54,8 @@ def kill(w):
 
 
 # What ends the guest, the status it leaves, and what the guest does then:
-# 'boots' again, 'ends' (QEMU too), 'stays' dead or hung in its QEMU.
+# 'boots' again, 'ends' (QEMU too), 'stays' dead or hung in its QEMU, or only
+# 'half' of it is hung: then QEMU is killed.
 DEATHS = {
     'panic': (die('panic'), ('panic',), 'stays'),
     'panic_reboots': (die('panic'), ('panic',), 'boots'),
@@ -60,7 +66,7 @@ DEATHS = {
     'system_reset': (reset, ('running',), 'boots'),
     'kexec_file': (kexec(KEXEC_FILE), ('kexec',), 'boots'),
     'kexec_load': (kexec(KEXEC_LOAD), ('kexec',), 'boots'),
-    'hang_one': (die('hang-one'), ('running', 'hard lockup'), 'stays'),
+    'hang_one': (die('hang-one'), ('running', 'hard lockup'), 'half'),
     'hang_all': (die('hang-all'), ('running',), 'stays'),
     'triple_fault': (die('triple'), ('running',), 'boots'),
     'poweroff': (sh('poweroff -f'), ('poweroff',), 'ends'),
@@ -74,6 +80,9 @@ def settle(w, after):
         w.guest.wait_exit()
     elif after == 'boots':
         w.guest.wait_ready()
+    elif after == 'half':
+        time.sleep(2)
+        w.guest.kill9()
     else:
         before = None
         deadline = time.monotonic() + 60
@@ -145,7 +154,7 @@ for _where, _args in SAMPLES.items():
 @case(timeout=600)
 def kexec_generations():
     """Five kernels, one after the other, in one file."""
-    with World(kexec=True, size='8M') as w:
+    with World(kexec=True, size='8M', mem='1G') as w:
         truth = {}
         for generation in range(1, 6):
             w.boot = w.load_driver()
@@ -156,7 +165,8 @@ def kexec_generations():
                          seconds=1)
             load = KEXEC_FILE if generation % 2 else KEXEC_LOAD
             if generation < 5:
-                kexec(load)(w)
+                w.guest.must(WHOLE_INITRD)
+                kexec(load.replace('/boot/initrd', '/whole'))(w)
                 w.guest.wait_ready()
             else:
                 w.guest.kill9()
@@ -205,12 +215,12 @@ def reset_instants_few():
 
 @case(long=True, timeout=3600)
 def sigkill_instants():
-    instants(80, 3, 'sigkill')
+    instants(70, 3, 'sigkill')
 
 
 @case(long=True, timeout=3600)
 def reset_instants():
-    instants(160, 4, 'reset')
+    instants(140, 4, 'reset')
 
 
 def stops(count, size, seed):

@@ -397,7 +397,8 @@ def second_reader_agrees_on_real_regions():
         w.start_load(seconds=0.2)
         w.guest.kill9()
         done = subprocess.run(
-            [os.path.join(TREE, 'tests/abi/compare.py'), w.region],
+            [sys.executable, os.path.join(TREE, 'tests/abi/compare.py'),
+             w.region],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         print(done.stdout.decode()[-2000:])
         assert done.returncode == 0

@@ -144,6 +144,10 @@ static void pieces(void **state)
 		{ 0, 5 | DLOG_CALLER_CONT | DLOG_CALLER_OPEN, 100, "two, " },
 		{ 0, 5 | DLOG_CALLER_CONT, 100, "three" },
 		{ 1, 6 | DLOG_CALLER_CONT, 102, "not the same time" },
+		{ 0, 4 | DLOG_CALLER_OPEN, 105, "moved " },
+		{ 1, 9, 104, "before" },
+		{ 1, 4 | DLOG_CALLER_CONT, 105, "to another CPU" },
+		{ 0, 9, 105, "behind" },
 		{ 0, 7 | DLOG_CALLER_OPEN, 110, "never continued" },
 		{ 0, 8 | DLOG_CALLER_CONT, 110, "not the same task" },
 		{ 1, 9, 120, "" },
@@ -155,6 +159,9 @@ static void pieces(void **state)
 		{ "one, two, three", 5 },
 		{ "other; ", 6 | DLOG_CALLER_OPEN },
 		{ "not the same time", 6 | DLOG_CALLER_CONT },
+		{ "before", 9 },
+		{ "moved to another CPU", 4 },
+		{ "behind", 9 },
 		{ "never continued", 7 | DLOG_CALLER_OPEN },
 		{ "not the same task", 8 | DLOG_CALLER_CONT },
 		{ "", 9 },
@@ -178,6 +185,41 @@ static void pieces(void **state)
 		assert_int_equal(e.caller, out[i].caller);
 		assert_int_equal(e.level, 4);
 		assert_int_equal(e.facility, 1);
+	}
+	assert_int_equal(dlog_reader_next(r, &e, 0), 0);
+	dlog_reader_free(r);
+	dlog_close(d);
+	w_free(&w);
+}
+
+/* Lines taken over keep the kernel's order; others go where they belong. */
+static void taken_over(void **state)
+{
+	static const struct piece in[] = {
+		{ 0, 5 | DLOG_CALLER_TAKEN, 300, "first" },
+		{ 0, 5 | DLOG_CALLER_TAKEN, 200, "second" },
+		{ 0, 5 | DLOG_CALLER_TAKEN, 310, "third" },
+		{ 0, 5, 250, "own" },
+		{ 1, 5, 305, "other" },
+	};
+	static const char *const out[] = { "own", "first", "second", "other",
+					   "third" };
+	struct dlog_reader *r;
+	struct dlog_entry e;
+	struct world w;
+	struct dlog *d;
+
+	(void)state;
+	w_format(&w, 1 << 20, 2, 4096, 4);
+	w_boot(&w, 1);
+	for (size_t i = 0; i < sizeof(in) / sizeof(in[0]); i++)
+		put_piece(&w, &in[i]);
+	d = w_open(&w);
+	assert_int_equal(dlog_reader_new(&r, &d, 1, 0, NULL), 0);
+	for (size_t i = 0; i < sizeof(out) / sizeof(out[0]); i++) {
+		assert_int_equal(dlog_reader_next(r, &e, 0), 1);
+		assert_int_equal(e.len, strlen(out[i]));
+		assert_memory_equal(e.data, out[i], e.len);
 	}
 	assert_int_equal(dlog_reader_next(r, &e, 0), 0);
 	dlog_reader_free(r);
@@ -270,6 +312,7 @@ int main(void)
 		cmocka_unit_test(laps),
 		cmocka_unit_test(order),
 		cmocka_unit_test(pieces),
+		cmocka_unit_test(taken_over),
 		cmocka_unit_test(endless_line),
 		cmocka_unit_test(dropped),
 	};
