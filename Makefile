@@ -86,13 +86,24 @@ $(B)/tests/mkvectors: $(B)/obj/tests/vectors/mkvectors.o
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(SAN) -o $@ $^ $(LDFLAGS)
 
+# The writer in 32 bit, and by the other compiler, must write the same bytes.
+$(B)/tests/mkvectors.m32: tests/vectors/mkvectors.c $(wildcard shared-abi/*.h)
+	@mkdir -p $(@D)
+	$(Q)gcc -m32 -O2 $(WARN) -std=gnu11 -Ishared-abi -o $@ $<
+
+$(B)/tests/mkvectors.clang: tests/vectors/mkvectors.c $(wildcard shared-abi/*.h)
+	@mkdir -p $(@D)
+	$(Q)clang -O3 -march=native $(WARN) -std=gnu11 -Ishared-abi -o $@ $<
+
 tools: $(UNIT) $(B)/tests/mkregion $(B)/tests/mutate $(B)/tests/mkvectors
 
 asan:
 	$(Q)$(MAKE) --no-print-directory B=$(B)/asan SAN="$(SAN_FLAGS)" CFLAGS="-O1 -g" host tools
+	$(Q)for t in $(notdir $(UNIT)) mutate; do ln -sf ../asan/tests/$$t $(B)/tests/$$t.asan; done
 
 clang:
 	$(Q)$(MAKE) --no-print-directory B=$(B)/clang CC=clang host tools
+	$(Q)for t in $(notdir $(UNIT)); do ln -sf ../clang/tests/$$t $(B)/tests/$$t.clang; done
 
 # shared-abi compiles everywhere a producer lives.
 FREESTANDING := -std=gnu11 -ffreestanding -nostdlib -Wall -Wextra -Wshadow -Werror -O2 -Ishared-abi
@@ -145,7 +156,8 @@ demo: setup
 
 built: setup-all
 	$(Q)$(MAKE) --no-print-directory all tools
-	$(Q)$(MAKE) --no-print-directory asan clang freestanding
+	$(Q)$(MAKE) --no-print-directory asan clang freestanding \
+		$(B)/tests/mkvectors.m32 $(B)/tests/mkvectors.clang
 
 check: built
 	$(Q)$(MAKE) --no-print-directory lint

@@ -232,8 +232,9 @@ enum dlog_reader_flags {
  * order is kept.
  *
  * Pieces of one printk line (DLOG_CALLER_OPEN, then DLOG_CALLER_CONT with
- * the same time, thread and boot, next to each other in this order) come as
- * one entry of at most 64 KiB.  An open piece that nothing continues is an
+ * the same time, thread and boot) come as one entry of at most 64 KiB, where
+ * the first piece belongs; another record of the same nanosecond may come
+ * behind it that lay between them, if it is of another ring.  An open piece that nothing continues is an
  * entry of its own, when following after 100 ms at the latest.
  *
  * Following: the files are looked at every 10 ms, every 20 ms after a second

@@ -84,6 +84,7 @@ struct dlog {
 		bool valid;
 		uint64_t guest, real;
 		uint64_t read_at; /* CLOCK_MONOTONIC, ns */
+		uint32_t calls;
 	} clock;
 	struct dlog_event_cache *events; /* DLOG_EVENT_MAX + 1, or NULL */
 	uint64_t events_end, events_word; /* where the catalog ended */

@@ -187,16 +187,20 @@ static struct group *reader_head(struct dlog_reader *r)
 	return best;
 }
 
-/* Take the next record of @g into r->out. */
-static void reader_pop(struct dlog_reader *r, struct group *g)
+/* Take the next record of lane @l of @g into r->out. */
+static void reader_pop(struct dlog_reader *r, struct group *g, struct lane *l)
 {
-	struct lane *l = group_head(g);
+	bool head = l == group_head(g);
 
 	r->out = *lane_at(l, 0);
 	r->out_lane = l;
 	l->head = (l->head + 1) % WINDOW;
 	l->n--;
 	lane_fill(r, g, l);
+	if (!head) {
+		heap_build(g);
+		return;
+	}
 	if (!l->n)
 		g->heap[0] = g->heap[--g->heap_n];
 	heap_down(g, 0);
@@ -301,15 +305,38 @@ static void entry_fill(struct dlog_entry *e, struct dlog *d, uint32_t ring,
 
 #define CALLER_WHO (DLOG_CALLER_CPU | DLOG_CALLER_UNKNOWN | DLOG_CALLER_ID)
 
-/* Is @e the next piece of the line that is being joined? */
-static bool join_fits(const struct dlog_reader *r, const struct dlog_entry *e)
+/* Is @item the next piece of the line that is being joined? */
+static bool join_fits(const struct dlog_entry *j, const struct dlog_item *item)
 {
-	const struct dlog_entry *j = &r->join;
+	uint32_t caller;
 
-	return e->kind == DLOG_KIND_PRINTK && e->caller & DLOG_CALLER_CONT &&
-	       e->source == j->source && e->boot == j->boot &&
-	       e->time == j->time &&
-	       (e->caller & CALLER_WHO) == (j->caller & CALLER_WHO);
+	if (DLOG_TYPE_KIND(item->type) != DLOG_KIND_PRINTK || item->len < 4 ||
+	    item->boot != j->boot || item->time != j->time)
+		return false;
+	caller = dlog_load32(item->data);
+	return caller & DLOG_CALLER_CONT &&
+	       (caller & CALLER_WHO) == (j->caller & CALLER_WHO);
+}
+
+/*
+ * The lane that has the next piece.  A piece has the time of its line, so in
+ * every ring, also when the task has changed its CPU, it comes before what
+ * was said later; but not before what others said in the same nanosecond.
+ */
+static struct lane *join_find(struct dlog_reader *r, struct group **in)
+{
+	for (size_t i = 0; i < r->n; i++) {
+		struct group *g = &r->group[i];
+
+		if (g->d != r->join.source)
+			continue;
+		*in = g;
+		for (uint32_t k = 0; k < g->lanes; k++)
+			if (g->lane[k].n &&
+			    join_fits(&r->join, lane_at(&g->lane[k], 0)))
+				return &g->lane[k];
+	}
+	return NULL;
 }
 
 /* Add @e to the joined line; true when the line is complete. */
@@ -351,15 +378,15 @@ static int reader_take(struct dlog_reader *r, struct dlog_entry *e)
 	struct group *g;
 
 	while ((g = reader_head(r))) {
-		struct lane *l = group_head(g);
+		struct lane *l = r->joining ? join_find(r, &g) : group_head(g);
+		bool whole;
 
-		entry_fill(e, g->d, l->ring, lane_at(l, 0));
-		if (r->joining && !join_fits(r, e))
+		if (!l)
 			return join_end(r, e);
-		reader_pop(r, g);
+		reader_pop(r, g, l);
+		entry_fill(e, g->d, l->ring, &r->out);
 		if (r->joining) {
-			bool whole = join_add(r, e);
-
+			whole = join_add(r, e);
 			reader_put(r, g);
 			if (whole)
 				return join_end(r, e);

@@ -68,9 +68,16 @@ static size_t utf8_sequence(const uint8_t *p, size_t len)
 bool json_is_utf8(const void *text, size_t len)
 {
 	const uint8_t *p = text;
+	uint64_t word;
 	size_t n;
 
 	for (; len; p += n, len -= n) {
+		n = 8;
+		if (len >= n) {
+			memcpy(&word, p, n);
+			if (!(word & 0x8080808080808080u))
+				continue;
+		}
 		n = utf8_sequence(p, len);
 		if (!n)
 			return false;

@@ -14,20 +14,27 @@
 #define NS UINT64_C(1000000000)
 
 /* RFC 3339 in UTC with nanoseconds: jq's numbers cannot hold them. */
-static void json_date(struct json *j, uint64_t real)
+static void json_date(struct json *j, struct view *v, uint64_t real)
 {
 	time_t t = (time_t)(real / NS);
-	char text[40];
+	char text[sizeof(v->date.text)];
 	struct tm tm;
 	size_t n;
 
-	if (!real || !gmtime_r(&t, &tm)) {
+	if (!real) {
 		json_null(j);
 		return;
 	}
-	n = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S.000000000Z", &tm);
-	for (uint64_t v = real % NS, i = 2; v; v /= 10, i++)
-		text[n - i] = (char)('0' + v % 10);
+	if (!v->date.len || v->date.second != real / NS) {
+		gmtime_r(&t, &tm);
+		v->date.len = strftime(v->date.text, sizeof(v->date.text),
+				       "%Y-%m-%dT%H:%M:%S.000000000Z", &tm);
+		v->date.second = real / NS;
+	}
+	n = v->date.len;
+	memcpy(text, v->date.text, n);
+	for (uint64_t ns = real % NS, i = 2; ns; ns /= 10, i++)
+		text[n - i] = (char)('0' + ns % 10);
 	json_string(j, text, n);
 }
 
@@ -48,7 +55,7 @@ static void json_caller(struct json *j, uint32_t caller)
 	json_string(j, p, (size_t)(text + sizeof(text) - p));
 }
 
-static void json_where(struct json *j, const struct source *src,
+static void json_where(struct json *j, struct view *v, const struct source *src,
 		       const struct dlog_entry *e)
 {
 	json_key(j, "file");
@@ -66,7 +73,7 @@ static void json_where(struct json *j, const struct source *src,
 	json_key(j, "time");
 	json_seconds(j, e->time);
 	json_key(j, "real");
-	json_date(j, e->real);
+	json_date(j, v, e->real);
 }
 
 static void json_entry(struct view *v, struct source *src,
@@ -77,7 +84,7 @@ static void json_entry(struct view *v, struct source *src,
 	const uint8_t *text = entry_text(e, &v->text, &len);
 
 	json_open(&j, '{');
-	json_where(&j, src, e);
+	json_where(&j, v, src, e);
 	json_key(&j, "kind");
 	json_text(&j, dlog_kind_name(e->kind));
 	json_key(&j, "level");

@@ -7,7 +7,6 @@
  * tab and form feed through, with which a guest could overwrite what stands
  * on the terminal, and ends a line at NUL.  Here they become \xNN.
  */
-#include <stdio.h>
 #include <time.h>
 #include <wchar.h>
 #include <wctype.h>
@@ -117,29 +116,40 @@ void text_stamp(struct sink *s, uint64_t time)
 	put_guest_stamp(s, time);
 }
 
-static unsigned int put_real_stamp(struct view *v, uint64_t real)
+static void format_second(struct view *v, uint64_t second)
 {
 	const struct format *f = v->fmt;
-	time_t t = (time_t)(real / NS);
-	char text[96], zone[8] = "";
+	time_t t = (time_t)second;
 	struct tm tm;
-	size_t n;
 
 	if (f->utc)
 		gmtime_r(&t, &tm);
 	else
 		localtime_r(&t, &tm);
-	if (f->stamp == STAMP_CTIME) {
-		n = strftime(text, sizeof(text), "[%a %b %e %H:%M:%S %Y]", &tm);
-	} else {
-		n = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
-		strftime(zone, sizeof(zone), "%z", &tm);
-		n += (size_t)snprintf(
-			text + n, sizeof(text) - n, ".%06u%.3s:%.2s",
-			(unsigned int)(real % NS / 1000), zone, zone + 3);
-	}
-	sink_put(v->out, text, n);
-	return (unsigned int)n;
+	v->date.second = second;
+	v->date.len = strftime(v->date.text, sizeof(v->date.text),
+			       f->stamp == STAMP_CTIME
+				       ? "[%a %b %e %H:%M:%S %Y]"
+				       : "%Y-%m-%dT%H:%M:%S",
+			       &tm);
+	strftime(v->date.zone, sizeof(v->date.zone), "%z", &tm);
+}
+
+static unsigned int put_real_stamp(struct view *v, uint64_t real)
+{
+	struct sink *s = v->out;
+
+	if (!v->date.len || v->date.second != real / NS)
+		format_second(v, real / NS);
+	sink_put(s, v->date.text, v->date.len);
+	if (v->fmt->stamp == STAMP_CTIME)
+		return (unsigned int)v->date.len;
+	sink_putc(s, '.');
+	sink_pad(s, real % NS / 1000, 6, '0');
+	sink_put(s, v->date.zone, 3);
+	sink_putc(s, ':');
+	sink_put(s, v->date.zone + 3, 2);
+	return (unsigned int)v->date.len + 7 + 6;
 }
 
 static unsigned int put_stamp(struct view *v, const struct dlog_entry *e)

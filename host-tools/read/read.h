@@ -110,6 +110,12 @@ struct format {
 
 struct view {
 	struct sink *out;
+	/* the second formatted last: most records share it with their like */
+	struct {
+		uint64_t second;
+		size_t len;
+		char text[96], zone[8];
+	} date;
 	struct sink text; /* scratch for the text of a record */
 	const struct format *fmt;
 };

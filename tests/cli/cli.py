@@ -19,7 +19,7 @@ TREE = os.path.dirname(TESTS)
 BUILD = os.path.join(TREE, os.environ.get('DLOG_BUILD') or 'build')
 READ = os.path.join(BUILD, 'bin', 'dlog-read')
 CREATE = os.path.join(BUILD, 'bin', 'dlog-create')
-MKREGION = os.path.join(BUILD, 'tests', 'tools', 'mkregion')
+MKREGION = os.path.join(BUILD, 'tests', 'mkregion')
 
 from lib.case import case as _case  # noqa: E402 (needs the path above)
 

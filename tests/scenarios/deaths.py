@@ -54,7 +54,7 @@ def kill(w):
 
 
 # What ends the guest, the status it leaves, and what the guest does then:
-# 'boots' again, 'ends' (QEMU too), 'stays' dead or hung in its QEMU, or only
+# 'boots' again, 'ends' or has 'ended' (QEMU too), 'stays' dead or hung in its QEMU, or only
 # 'half' of it is hung: then QEMU is killed.
 DEATHS = {
     'panic': (die('panic'), ('panic',), 'stays'),
@@ -70,7 +70,7 @@ DEATHS = {
     'hang_all': (die('hang-all'), ('running',), 'stays'),
     'triple_fault': (die('triple'), ('running',), 'boots'),
     'poweroff': (sh('poweroff -f'), ('poweroff',), 'ends'),
-    'sigkill': (kill, ('running',), 'ends'),
+    'sigkill': (kill, ('running',), 'ended'),
 }
 
 
@@ -83,7 +83,7 @@ def settle(w, after):
     elif after == 'half':
         time.sleep(2)
         w.guest.kill9()
-    else:
+    elif after == 'stays':
         before = None
         deadline = time.monotonic() + 60
         while w.committed() != before:
@@ -151,12 +151,11 @@ for _where, _args in SAMPLES.items():
                  long=_death not in SAMPLED[_where], **_args)
 
 
-@case(timeout=600)
-def kexec_generations():
-    """Five kernels, one after the other, in one file."""
+def generations(last):
+    """Kernels, one after the other, in one file."""
     with World(kexec=True, size='8M', mem='1G') as w:
         truth = {}
-        for generation in range(1, 6):
+        for generation in range(1, last + 1):
             w.boot = w.load_driver()
             assert w.boot == generation
             w.load_test()
@@ -164,7 +163,7 @@ def kexec_generations():
             w.start_load(contexts=15, pause_us=500, interval_us=20000,
                          seconds=1)
             load = KEXEC_FILE if generation % 2 else KEXEC_LOAD
-            if generation < 5:
+            if generation < last:
                 w.guest.must(WHOLE_INITRD)
                 kexec(load.replace('/boot/initrd', '/whole'))(w)
                 w.guest.wait_ready()
@@ -174,6 +173,16 @@ def kexec_generations():
         for generation, (committed, before) in truth.items():
             w.before = before
             w.check(boot=generation, committed=committed)
+
+
+@case(timeout=600)
+def kexec_generations():
+    generations(3)
+
+
+@case(long=True, timeout=900)
+def kexec_generations_many():
+    generations(6)
 
 
 def instants(count, seed, how):
@@ -234,6 +243,8 @@ def stops(count, size, seed):
             w.guest.qmp('stop')
             shown += w.check()
             w.guest.qmp('cont')
+            if done % 500 == 499:
+                print('%d of %d' % (done + 1, count), flush=True)
     print('%d stops, %d records shown, 0 wrong' % (count, shown))
 
 

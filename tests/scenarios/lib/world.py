@@ -122,8 +122,10 @@ class World:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def load_driver(self, options=''):
-        """insmod dlog.ko; the number of this boot."""
-        self.guest.must('insmod /dlog.ko ' + options)
+        """insmod dlog.ko, with parameters from the kernel's command line, as
+        modprobe does it; the number of this boot."""
+        self.guest.must("insmod /dlog.ko %s $(tr ' ' '\\n' < /proc/cmdline | "
+                        "sed -n 's/^dlog[.]//p')" % options)
         return int(self.guest.must('cat /sys/class/misc/dlog/boot'))
 
     def load_test(self):

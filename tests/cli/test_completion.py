@@ -1,0 +1,77 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Help, man page and bash completion name the same options."""
+
+import os
+import re
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from cli import CREATE, READ, TREE, case, path, run, same  # noqa: E402
+from lib.case import main, skip  # noqa: E402
+
+SCRIPT = os.path.join(TREE, 'host-tools', 'completion', 'dlog')
+
+
+def complete(program, *words):
+    """What bash offers for the last of these words."""
+    shell = '''
+source "$1"; shift
+COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); cur=; prev=
+_%s; printf '%%s\\n' "${COMPREPLY[@]}"
+''' % program.replace('-', '_')
+    try:
+        r = run('bash', '-c', shell, 'bash', SCRIPT, program, *words)
+    except FileNotFoundError:
+        skip('bash is not installed')
+    same((r.code, r.err), (0, ''))
+    return sorted(line for line in r.lines if line)
+
+
+def long_options(text):
+    return set(re.findall(r'--[a-z][a-z-]*', text))
+
+
+@case
+def all_three_agree():
+    for program, binary in (('dlog-read', READ), ('dlog-create', CREATE)):
+        shown = long_options(run(binary, '--help').out)
+        assert len(shown) > 10
+        same(set(complete(program, '--')), shown)
+        with open(os.path.join(TREE, 'docs', 'man', program + '.1')) as f:
+            page = f.read().replace('\\-', '-')
+        # the page also names --placement of dlog-qemu
+        same(long_options(page) - {'--placement'}, shown)
+
+
+@case
+def values():
+    same(complete('dlog-read', '-o', 'j'), ['json'])
+    same(complete('dlog-read', '--output', '=', 'j'), ['json'])
+    same(complete('dlog-read', '-l', 'err,no'), ['err,notice', 'err,notice+'])
+    same(complete('dlog-read', '-t', 're'), ['regs'])
+    same(complete('dlog-create', '--subbuf', '1'), ['16K'])
+    open(path('a guest.img'), 'w').close()
+    same(complete('dlog-read', 'a'), ['a guest.img'])
+
+
+@case
+def pages_are_well_formed():
+    for name in ('dlog-read.1', 'dlog-create.1'):
+        page = os.path.join(TREE, 'docs', 'man', name)
+        try:
+            out = subprocess.run(['man', '--warnings=w', '-l', page],
+                                 stdout=subprocess.PIPE,
+                                 stderr=subprocess.PIPE,
+                                 env=dict(os.environ, LC_ALL='C.UTF-8',
+                                          MANROFFSEQ='', MANWIDTH='80'))
+        except FileNotFoundError:
+            skip('man is not installed')
+        same((out.returncode, out.stderr), (0, b''))
+        assert b'EXIT STATUS' in out.stdout
+
+
+if __name__ == '__main__':
+    main()
