@@ -199,7 +199,9 @@ install: host
 	install -m 644 $(B)/lib/dlog.pc $(DESTDIR)$(PREFIX)/lib/pkgconfig
 	install -m 644 host-tools/lib/dlog.h shared-abi/*.h $(DESTDIR)$(PREFIX)/include/dlog
 	install -m 644 docs/man/*.1 $(DATADIR)/man/man1
-	install -m 644 host-tools/completion/* $(DATADIR)/bash-completion/completions
+	install -m 644 host-tools/completion/dlog $(DATADIR)/bash-completion/completions/dlog-read
+	ln -sf dlog-read $(DATADIR)/bash-completion/completions/dlog-create
+	install -m 644 host-tools/completion/dlog-qemu $(DATADIR)/bash-completion/completions
 	install -d $(DKMS)/include/linux $(DKMS)/shared-abi
 	install -m 644 guest-patch/linux/*.[ch] guest-patch/linux/Kbuild \
 		guest-patch/linux/Makefile guest-patch/linux/dkms.conf $(DKMS)

@@ -183,7 +183,7 @@ static uint8_t *at(struct vector *v, uint32_t ring, uint64_t position)
 /* A writer that stopped between its stores: only word 0 was stored. */
 static void tear(struct vector *v, uint32_t ring, uint32_t len)
 {
-	uint8_t data[1024] = {0};
+	uint8_t data[1024] = { 0 };
 	uint32_t need = 16 + (len + 7) / 8 * 8;
 	struct note *n = note(v, ring, DLOG_KIND_TEXT, 6, data, len);
 	uint8_t *p, word0[8];
@@ -254,7 +254,7 @@ static void empty(struct vector *v, const char *dir)
 
 static void kinds(struct vector *v, const char *dir)
 {
-	struct dlog_boot_note boot = {.boot = 1, .start_real = 42};
+	struct dlog_boot_note boot = { .boot = 1, .start_real = 42 };
 	uint8_t scratch[512], data[400];
 	int id;
 

@@ -138,8 +138,9 @@ static ALWAYS_INLINE void commit(u64 *dst, u32 check, u32 meta)
 
 FOR_EACH_HASH(DEFINE_BODY)
 
-#define TABLE_ROW(name, attr) {#name, name##_text, name##_event, name##_check},
-const struct hash hashes[] = {FOR_EACH_HASH(TABLE_ROW){0}};
+#define TABLE_ROW(name, attr)                                                  \
+	{ #name, name##_text, name##_event, name##_check },
+const struct hash hashes[] = { FOR_EACH_HASH(TABLE_ROW){ 0 } };
 
 const struct hash *hash_find(const char *name)
 {

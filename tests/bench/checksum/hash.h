@@ -225,12 +225,12 @@ static ALWAYS_INLINE fx2_t fx2_init(u64 seed, u64 pos)
 {
 	u64 h = fold(seed + pos * MUL2);
 
-	return (fx2_t){h, h ^ MUL1};
+	return (fx2_t){ h, h ^ MUL1 };
 }
 /* A word goes to lane a, and the lanes change places. */
 static ALWAYS_INLINE fx2_t fx2_word(fx2_t h, u64 w)
 {
-	return (fx2_t){h.b, (rotl64(h.a, 29) ^ w) * PHI};
+	return (fx2_t){ h.b, (rotl64(h.a, 29) ^ w) * PHI };
 }
 static ALWAYS_INLINE u32 fx2_final(fx2_t h)
 {
@@ -294,7 +294,7 @@ static ALWAYS_INLINE fletcher_t fletcher_word(fletcher_t h, u64 w)
 }
 static ALWAYS_INLINE fletcher_t fletcher_init(u64 seed, u64 pos)
 {
-	return fletcher_word((fletcher_t){seed, 0}, pos);
+	return fletcher_word((fletcher_t){ seed, 0 }, pos);
 }
 static ALWAYS_INLINE u32 fletcher_final(fletcher_t h)
 {
@@ -351,7 +351,8 @@ DEFAULT_WORD4(crchw, CRCHW_ATTR)
 
 #define FOR_EACH_HASH(X)                                                       \
 	X(none, NO_ATTR)                                                       \
-	FOR_EACH_X86(X) X(crcsw, NO_ATTR) X(poly0, NO_ATTR) X(polys, NO_ATTR)  \
+	FOR_EACH_X86(X)                                                        \
+	X(crcsw, NO_ATTR) X(poly0, NO_ATTR) X(polys, NO_ATTR)                  \
 		X(polya, NO_ATTR) X(polyb, NO_ATTR) X(poly, NO_ATTR)           \
 			X(poly4, NO_ATTR) X(polyh, NO_ATTR) X(fx, NO_ATTR)     \
 				X(fx2, NO_ATTR) X(xxh, NO_ATTR)                \

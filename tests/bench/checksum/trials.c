@@ -572,15 +572,20 @@ static const struct {
 	const char *name;
 	void (*run)(struct trials *t);
 } models[] = {
-	{"torn8", m_torn8},   {"torn1", m_torn1},     {"mosaic", m_mosaic},
-	{"stale", m_stale},   {"laps", m_laps},	      {"place", m_place},
-	{"seed", m_seed},     {"flip1", m_flip1},     {"flip2", m_flip2},
-	{"flip3", m_flip3},   {"flip4", m_flip4},     {"burst", m_burst},
-	{"byte7", m_byte7},   {"byte0", m_byte0},     {"sign64", m_sign64},
-	{"sign32", m_sign32}, {"halves", m_halves},   {"halfbit", m_halfbit},
-	{"alike", m_alike},   {"opposed", m_opposed}, {"swap", m_swap},
-	{"repeat", m_repeat}, {"shift", m_shift},     {"zeroline", m_zeroline},
-	{"digits", m_digits}, {"len", m_len},	      {"noise", m_noise},
+	{ "torn8", m_torn8 },	{ "torn1", m_torn1 },
+	{ "mosaic", m_mosaic }, { "stale", m_stale },
+	{ "laps", m_laps },	{ "place", m_place },
+	{ "seed", m_seed },	{ "flip1", m_flip1 },
+	{ "flip2", m_flip2 },	{ "flip3", m_flip3 },
+	{ "flip4", m_flip4 },	{ "burst", m_burst },
+	{ "byte7", m_byte7 },	{ "byte0", m_byte0 },
+	{ "sign64", m_sign64 }, { "sign32", m_sign32 },
+	{ "halves", m_halves }, { "halfbit", m_halfbit },
+	{ "alike", m_alike },	{ "opposed", m_opposed },
+	{ "swap", m_swap },	{ "repeat", m_repeat },
+	{ "shift", m_shift },	{ "zeroline", m_zeroline },
+	{ "digits", m_digits }, { "len", m_len },
+	{ "noise", m_noise },
 };
 
 #define MODELS (sizeof(models) / sizeof(models[0]))
@@ -625,14 +630,14 @@ static void report(const char *hash, const char *name, const struct trials *t)
 
 int trials_main(const struct hash *h, const char *model, u64 trials, u64 seed)
 {
-	struct trials all = {0};
+	struct trials all = { 0 };
 	u32 i, j, ran = 0;
 
 	printf("%-8s %-9s %14s %10s %8s %7s %10s %10s %9s\n", "hash", "model",
 	       "trials", "missed", "expected", "P(>=)", "low 24", "high 24",
 	       "expected");
 	for (i = 0; i < MODELS; i++) {
-		struct trials t = {.hash = h};
+		struct trials t = { .hash = h };
 		u64 x = seed * 1000003 + i, n = trials;
 
 		if (!strcmp(model, "all"))
