@@ -349,14 +349,24 @@ DEFAULT_WORD4(crchw, CRCHW_ATTR)
 #define FOR_EACH_X86(X)
 #endif
 
-#define FOR_EACH_HASH(X)                                                       \
-	X(none, NO_ATTR)                                                       \
-	FOR_EACH_X86(X)                                                        \
-	X(crcsw, NO_ATTR) X(poly0, NO_ATTR) X(polys, NO_ATTR)                  \
-		X(polya, NO_ATTR) X(polyb, NO_ATTR) X(poly, NO_ATTR)           \
-			X(poly4, NO_ATTR) X(polyh, NO_ATTR) X(fx, NO_ATTR)     \
-				X(fx2, NO_ATTR) X(xxh, NO_ATTR)                \
-					X(fnv, NO_ATTR) X(fletcher, NO_ATTR)
+/* clang-format off */
+#define FOR_EACH_HASH(X) \
+	X(none, NO_ATTR) \
+	FOR_EACH_X86(X) \
+	X(crcsw, NO_ATTR) \
+	X(poly0, NO_ATTR) \
+	X(polys, NO_ATTR) \
+	X(polya, NO_ATTR) \
+	X(polyb, NO_ATTR) \
+	X(poly, NO_ATTR) \
+	X(poly4, NO_ATTR) \
+	X(polyh, NO_ATTR) \
+	X(fx, NO_ATTR) \
+	X(fx2, NO_ATTR) \
+	X(xxh, NO_ATTR) \
+	X(fnv, NO_ATTR) \
+	X(fletcher, NO_ATTR)
+/* clang-format on */
 
 /*
  * What a producer and a reader do with it. text() and event() copy while they
