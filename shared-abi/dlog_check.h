@@ -11,7 +11,7 @@
  *   have another check: a record of an earlier lap cannot pass for a live
  *   one.
  * - The hash of any run of words follows from the prefix hashes of the whole
- *   (dlog_hash_range), so a reader tests every offset of a damaged
+ *   (docs/abi.md, appendix), so a reader tests every offset of a damaged
  *   sub-buffer in time linear in its size, whatever an attacker wrote there.
  *
  * Plain integer arithmetic: the same on every CPU and compiler.
@@ -71,22 +71,6 @@ DLOG_INLINE uint64_t dlog_hash_seed(const void *uuid, uint32_t ring)
 	h = (h ^ (h >> 32)) * DLOG_HASH_C;
 	h = (h ^ (h >> 29)) * DLOG_HASH_C;
 	return h ^ (h >> 32);
-}
-
-/* @len bytes, zero-padded to whole words as they lie in the region. */
-DLOG_INLINE uint64_t dlog_hash_bytes(uint64_t h, const void *data, size_t len)
-{
-	const uint8_t *p = data;
-
-	for (; len >= 8; p += 8, len -= 8)
-		h = dlog_hash_word(h, dlog_load64(p));
-	if (len) {
-		uint64_t w = 0;
-
-		__builtin_memcpy(&w, p, len);
-		h = dlog_hash_word(h, w);
-	}
-	return h;
 }
 
 #endif

@@ -252,8 +252,8 @@ DLOG_FN void dlog_object_put(void *to, const void *from, uint32_t size,
 struct dlog_ring_end {
 	uint64_t next; /* position of the first sub-buffer never entered */
 	uint64_t records; /* reserved by the boot that wrote last */
+	uint64_t dropped;
 	uint32_t boot; /* that boot, 0: the ring is empty */
-	uint32_t dropped;
 };
 
 /* Is a START of the sub-buffer of some lap at @p?  Fills *@start. */
@@ -272,17 +272,17 @@ DLOG_INLINE bool dlog_start_probe(const uint8_t *p, uint64_t seed,
 
 /*
  * Records, open ones included, in the sub-buffer at @p taken to lie at
- * @position.  Work is bounded: on bytes made to look like many long records
- * it gives up early, which a producer can afford and a reader (which has
- * its own, linear way) could not.
+ * @position.  Work is bounded: *@budget bytes may be hashed in vain; on bytes made to look
+ * like very many long records it gives up, which a producer can afford and a
+ * reader (which has its own, linear way) could not.
  */
 DLOG_FN uint32_t dlog_subbuf_count(const uint8_t *p, uint32_t subbuf_size,
-				   uint64_t seed, uint64_t position)
+				   uint64_t seed, uint64_t position,
+				   uint32_t *budget)
 {
-	uint32_t budget = subbuf_size * 16;
 	uint32_t off = 0, n = 0, size = 0;
 
-	while (off + DLOG_HDR <= subbuf_size && budget) {
+	while (off + DLOG_HDR <= subbuf_size && *budget) {
 		uint32_t room = subbuf_size - off;
 		uint32_t top = dlog_load32(p + off + 4);
 		uint32_t cost = DLOG_REC_SIZE(top & 0xffff);
@@ -295,7 +295,7 @@ DLOG_FN uint32_t dlog_subbuf_count(const uint8_t *p, uint32_t subbuf_size,
 			continue;
 		}
 		if (cost <= room)
-			budget -= cost < budget ? cost : budget;
+			*budget -= cost < *budget ? cost : *budget;
 		off += 8;
 	}
 	return n;
@@ -310,6 +310,7 @@ DLOG_FN void dlog_ring_find_end(const struct dlog_region *rg, uint32_t n,
 	uint8_t *ring = rg->base + rg->sb.ring_off + n * rg->sb.ring_size;
 	uint64_t seed = dlog_region_seed(rg, n);
 	struct dlog_start start;
+	uint32_t budget = 512 * size;
 	uint64_t last = 0;
 	bool any = false;
 
@@ -317,7 +318,8 @@ DLOG_FN void dlog_ring_find_end(const struct dlog_region *rg, uint32_t n,
 	for (uint32_t i = 0; i < nr; i++) {
 		if (!dlog_start_probe(ring + (size_t)i * size, seed, &start) ||
 		    start.position % size ||
-		    start.position >= DLOG_POSITION_END - rg->sb.ring_size ||
+		    start.position >=
+			    DLOG_POSITION_END - rg->sb.ring_size - 9 * size ||
 		    dlog_mod(start.position / size, nr) != i)
 			continue;
 		if (any && start.position < last)
@@ -331,7 +333,7 @@ DLOG_FN void dlog_ring_find_end(const struct dlog_region *rg, uint32_t n,
 	if (any) {
 		end->records += dlog_subbuf_count(
 			ring + (size_t)dlog_mod(last / size, nr) * size, size,
-			seed, last);
+			seed, last, &budget);
 		end->next = last + size;
 	}
 	/*
@@ -343,11 +345,25 @@ DLOG_FN void dlog_ring_find_end(const struct dlog_region *rg, uint32_t n,
 	for (uint32_t i = 0; i < 8; i++, last += size) {
 		uint32_t count = dlog_subbuf_count(
 			ring + (size_t)dlog_mod(last / size, nr) * size, size,
-			seed, last);
+			seed, last, &budget);
 
 		end->records += count;
 		if (count)
 			end->next = last + size;
+	}
+}
+
+/* Heartbeats of @boot know of drops after the last START. */
+DLOG_FN void dlog_ends_dropped(const struct dlog_region *rg, uint32_t boot,
+			       struct dlog_ring_end *ends)
+{
+	for (uint32_t i = 0; i < rg->sb.nr_cpus; i++) {
+		const struct dlog_cpu *c = dlog_region_cpu(rg, i);
+		uint32_t ring = c->ring;
+
+		if (boot && c->boot == boot && ring < rg->sb.nr_rings &&
+		    ends[ring].boot == boot && c->dropped > ends[ring].dropped)
+			ends[ring].dropped = c->dropped;
 	}
 }
 
@@ -414,9 +430,13 @@ DLOG_FN bool dlog_region_begin(struct dlog_region *rg,
 	newest = last.boot;
 	for (uint32_t i = 0; i < rg->sb.nr_rings; i++) {
 		dlog_ring_find_end(rg, i, &ends[i]);
-		if (ends[i].boot > newest)
+		/* A number far beyond the table's is nobody's. */
+		if (ends[i].boot > newest &&
+		    (!last.boot ||
+		     ends[i].boot - last.boot <= rg->sb.boot_slots))
 			newest = ends[i].boot;
 	}
+	dlog_ends_dropped(rg, newest, ends);
 	if (last.boot == newest && newest &&
 	    memcmp(info->boot_id, no_id, sizeof(no_id)) &&
 	    !memcmp(info->boot_id, last.boot_id, sizeof(no_id))) {
@@ -468,15 +488,6 @@ DLOG_FN bool dlog_region_begin(struct dlog_region *rg,
 		bool prev = ends[i].boot && ends[i].boot == newest;
 		uint64_t records = prev ? ends[i].records : 0;
 		uint64_t dropped = prev ? ends[i].dropped : 0;
-		const struct dlog_cpu *c;
-
-		/* Heartbeats know of drops after the last START. */
-		for (uint32_t n = 0; n < rg->sb.nr_cpus; n++) {
-			c = dlog_region_cpu(rg, n);
-			if (newest && c->boot == newest && c->ring == i &&
-			    c->dropped > dropped)
-				dropped = c->dropped;
-		}
 		dlog_put64(dst, ends[i].next);
 		dlog_put64(dst + 8, records);
 		dlog_put64(dst + 16, dropped);
@@ -512,7 +523,7 @@ DLOG_FN void dlog_ring_init(struct dlog_ring *r, const struct dlog_region *rg,
 	r->fence = fence;
 }
 
-/* Status and boot change in one store; the time follows. */
+/* Status and boot change in one store; the time goes before. */
 DLOG_INLINE void dlog_region_status(const struct dlog_region *rg,
 				    enum dlog_status status, uint64_t time)
 {
@@ -626,8 +637,9 @@ DLOG_FN int dlog_catalog_add(const struct dlog_region *rg, uint64_t time,
 	if (!len || len > 255)
 		return -EINVAL;
 	e->name_len = (uint16_t)(len + 1);
-	for (len = 0; fields[len] && len < 60000; len++)
-		;
+	for (len = 0; fields[len]; len++)
+		if (len == 60000)
+			return -EMSGSIZE;
 	e->fields_len = (uint16_t)(len + 1);
 	e->format_len = 0;
 	len = sizeof(*e) + e->name_len + e->fields_len;

@@ -191,16 +191,15 @@ DLOG_INLINE void dlog_ring_drop(struct dlog_ring *r)
 }
 
 /*
- * Write the START of the sub-buffer that begins at unit @at.  The counter
- * r->records lags behind the head by at most the records of one sub-buffer
+ * Write the START of the sub-buffer that begins at unit @at.  @near is the
+ * counter r->records as it was before R; it lags behind the head by at most the records of one sub-buffer
  * for each context that is between its R and the loop below: far from the
  * 32768 that dlog_ring_extend() can bridge.
  */
-DLOG_FN void dlog_ring_switch(struct dlog_ring *r, uint64_t at, uint64_t low,
-			      uint64_t time)
+DLOG_FN void dlog_ring_switch(struct dlog_ring *r, uint64_t at, uint64_t near,
+			      uint64_t low, uint64_t time)
 {
-	uint64_t old = dlog_read64(&r->records);
-	uint64_t full = dlog_ring_extend(old, low);
+	uint64_t full = dlog_ring_extend(near, low), old = near;
 	struct dlog_start start = {
 		.position = at * 8,
 		.records = full,
@@ -222,7 +221,7 @@ DLOG_INLINE int dlog_ring_put(struct dlog_ring *r, uint32_t type, uint64_t time,
 {
 	uint32_t need = DLOG_REC_SIZE(len) / 8;
 	uint64_t old = dlog_read64(&r->head);
-	uint64_t at, end, room;
+	uint64_t at, end, room, near = 0;
 
 	if (dlog_unlikely(len > 65528 ||
 			  need > r->units - DLOG_RING_START_UNITS)) {
@@ -232,8 +231,10 @@ DLOG_INLINE int dlog_ring_put(struct dlog_ring *r, uint32_t type, uint64_t time,
 	do {
 		at = old >> 16;
 		room = -at & (r->units - 1);
-		if (dlog_unlikely(need > room))
+		if (dlog_unlikely(need > room)) {
 			at += room + DLOG_RING_START_UNITS;
+			near = dlog_read64(&r->records);
+		}
 		end = at + need;
 		if (dlog_unlikely(end >= DLOG_RING_UNITS_END)) {
 			dlog_ring_drop(r);
@@ -243,8 +244,8 @@ DLOG_INLINE int dlog_ring_put(struct dlog_ring *r, uint32_t type, uint64_t time,
 			     r->local)); /* R */
 
 	if (dlog_unlikely(need > room))
-		dlog_ring_switch(r, at - DLOG_RING_START_UNITS, old & 0xffff,
-				 time);
+		dlog_ring_switch(r, at - DLOG_RING_START_UNITS, near,
+				 old & 0xffff, time);
 	dlog_record_write(dlog_ring_subbuf(r, at >> r->shift) +
 				  (at & (r->units - 1)) * 8,
 			  r->seed, at * 8, type, time, tagged, tag, data, len);

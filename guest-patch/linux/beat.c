@@ -44,15 +44,16 @@ static void dlog_beat_clock(void)
 static void dlog_beat_control(void)
 {
 	struct dlog_state *st = dlog_region_state(&dlog.region);
-	bool stop = READ_ONCE(st->control) & DLOG_CONTROL_STOP;
 
-	if (stop == dlog.host_stop)
-		return;
-	dlog.host_stop = stop;
+	dlog.host_stop = READ_ONCE(st->control) & DLOG_CONTROL_STOP;
 	dlog_update_recording();
 }
 
-static void dlog_beat_neighbour(int cpu, u64 now)
+/*
+ * @before: this CPU's own beat before.  After a pause of the whole guest the
+ * neighbour is late only because everybody is.
+ */
+static void dlog_beat_neighbour(int cpu, u64 before, u64 now)
 {
 	int next = cpumask_next(cpu, cpu_online_mask);
 	struct dlog_pulse *p;
@@ -60,12 +61,14 @@ static void dlog_beat_neighbour(int cpu, u64 now)
 
 	if (next >= nr_cpu_ids)
 		next = cpumask_first(cpu_online_mask);
-	if (next == cpu)
+	if (next == cpu || now - before > 2ULL * dlog.period_ms * NSEC_PER_MSEC)
 		return;
 	p = per_cpu_ptr(&pulse, next);
 	last = READ_ONCE(p->last);
 	limit = max(10ULL * dlog.period_ms * NSEC_PER_MSEC, LOCKUP_MIN_NS);
 	if (!last || now < last || now - last < limit) {
+		if (p->reported && dlog.status == DLOG_ST_HARD_LOCKUP)
+			dlog_set_status(DLOG_ST_RUNNING, "it beats again");
 		p->reported = false;
 		return;
 	}
@@ -86,9 +89,10 @@ static void dlog_beat(int cpu, u64 now, bool online)
 static enum hrtimer_restart dlog_beat_timer(struct hrtimer *t)
 {
 	int cpu = smp_processor_id();
-	u64 now = dlog_clock();
+	struct dlog_pulse *p = this_cpu_ptr(&pulse);
+	u64 before = p->last, now = dlog_clock();
 
-	WRITE_ONCE(this_cpu_ptr(&pulse)->last, now);
+	WRITE_ONCE(p->last, now);
 	dlog_beat(cpu, now, true);
 	if (cpu == cpumask_first(cpu_online_mask)) {
 		dlog_beat_clock();
@@ -97,7 +101,7 @@ static enum hrtimer_restart dlog_beat_timer(struct hrtimer *t)
 		    system_state >= SYSTEM_RUNNING)
 			dlog_set_status(DLOG_ST_RUNNING, NULL);
 	}
-	dlog_beat_neighbour(cpu, now);
+	dlog_beat_neighbour(cpu, before, now);
 	hrtimer_forward_now(t, ms_to_ktime(dlog.period_ms));
 	return HRTIMER_RESTART;
 }
@@ -120,8 +124,8 @@ static int dlog_cpu_down(unsigned int cpu)
 {
 	struct dlog_pulse *p = this_cpu_ptr(&pulse);
 
-	WRITE_ONCE(p->last, 0);
 	hrtimer_cancel(&p->timer);
+	WRITE_ONCE(p->last, 0);
 	dlog_beat(cpu, dlog_clock(), false);
 	dlog_put32(&dlog_region_state(&dlog.region)->online,
 		   num_online_cpus() - 1);

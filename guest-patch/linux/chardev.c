@@ -22,6 +22,7 @@
 #include <linux/miscdevice.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
@@ -55,7 +56,7 @@ struct dlog_reader {
 	struct dlog_cursor ring[];
 };
 
-/* Longest rendering of one record: each byte escaped, and time stamps. */
+/* A record whose rendering is longer is cut. */
 #define TEXT_SIZE (16 * 1024)
 
 static void dlog_cursor_load(struct dlog_cursor *c, u32 n)
@@ -68,7 +69,7 @@ static void dlog_cursor_load(struct dlog_cursor *c, u32 n)
 	c->position = c->next;
 	c->next += size;
 	c->off = 0;
-	c->budget = 16 * size;
+	c->budget = 512 * size;
 	memcpy(c->copy,
 	       dlog.rings[n].base +
 		       (u64)dlog_mod(c->position / size, nr) * size,
@@ -100,7 +101,7 @@ static bool dlog_cursor_next(struct dlog_cursor *c, u32 n)
 
 	for (;;) {
 		if (c->off + DLOG_HDR > subbuf || !c->budget) {
-			if (c->next >= c->end)
+			if (c->next >= c->end || fatal_signal_pending(current))
 				return false;
 			dlog_cursor_load(c, n);
 			cond_resched();
@@ -110,9 +111,10 @@ static bool dlog_cursor_next(struct dlog_cursor *c, u32 n)
 		s = dlog_record_probe(c->copy + c->off, room, seed,
 				      c->position + c->off, &size);
 		if (s == DLOG_RECORD_NONE) {
-			u32 cost = min_t(u32, DLOG_REC_SIZE(top & 0xffff), 64);
+			u32 cost = DLOG_REC_SIZE(top & 0xffff);
 
-			c->budget -= min(c->budget, cost);
+			if (cost <= room)
+				c->budget -= min(c->budget, cost);
 			c->off += 8;
 			continue;
 		}
@@ -265,10 +267,10 @@ static int dlog_open(struct inode *inode, struct file *file)
 	struct dlog_reader *r;
 
 	file->private_data = NULL;
-	if (!(file->f_mode & FMODE_READ))
-		return 0;
 	if (!capable(CAP_SYSLOG))
 		return -EPERM;
+	if (!(file->f_mode & FMODE_READ))
+		return 0;
 	r = kvzalloc(struct_size(r, ring, n), GFP_KERNEL);
 	if (!r)
 		return -ENOMEM;
@@ -323,10 +325,12 @@ static ssize_t dlog_message(struct file *file, const char __user *from,
 			    size_t count, loff_t *pos)
 {
 	unsigned int pri = DLOG_PRI(1, 6);
-	size_t len = min_t(size_t, count, 1024);
+	size_t len = count;
 	char *text, *at;
 	int ret, n = 0;
 
+	if (count > 1024)
+		return -EINVAL;
 	text = memdup_user_nul(from, len);
 	if (IS_ERR(text))
 		return PTR_ERR(text);

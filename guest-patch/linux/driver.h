@@ -84,6 +84,8 @@ static inline u64 dlog_clock(void)
 int dlog_append(u32 type, u64 time, const void *data, size_t len);
 /* Recompute dlog.on; tells the host.  Any context. */
 void dlog_update_recording(void);
+/* After hibernation: go on behind what others wrote meanwhile. */
+void dlog_rejoin(void);
 
 /* find.c */
 int dlog_find(struct dlog_place *place);

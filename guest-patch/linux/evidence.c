@@ -9,7 +9,8 @@
  *
  * Panic is caught at the entry of panic() by an ftrace hook: a hypervisor's
  * pvpanic device may stop the machine in the first panic notifier, before
- * any other notifier or kmsg_dump runs.  The other CPUs are asked by NMI,
+ * any other notifier or kmsg_dump runs.  So is crash_kexec(), by which an
+ * oops leaves for a crash kernel.  The other CPUs are asked by NMI,
  * which also reaches those that hang with interrupts off.
  *
  * An NMI nobody claims (QEMU: inject-nmi) is taken as the host's question
@@ -63,18 +64,26 @@ static struct dlog_scratch __percpu *scratch;
 /* CPUs that an NMI of ours is on its way to, and why. */
 static cpumask_t asked;
 static enum dlog_status asked_reason;
+static u64 asked_at;
 
-/* CPU whose registers at an oops must not be replaced by those at panic(). */
-static atomic_t oops_cpu = ATOMIC_INIT(-1);
+/* Task whose registers at an oops must not be replaced by those at panic(). */
+static struct task_struct *oops_task;
 
 void dlog_set_status(enum dlog_status status, const char *detail)
 {
+	enum dlog_status old = READ_ONCE(dlog.status);
 	u64 now = dlog_clock();
 
-	if (!READ_ONCE(dlog.ready) || READ_ONCE(dlog.status) == DLOG_ST_PANIC)
+	if (!READ_ONCE(dlog.ready))
 		return;
-	WRITE_ONCE(dlog.status, status);
+	do {
+		if (old == DLOG_ST_PANIC)
+			return;
+	} while (!try_cmpxchg(&dlog.status, &old, status));
 	dlog_region_status(&dlog.region, status, now);
+	/* Another CPU's panic may have been between the two. */
+	if (READ_ONCE(dlog.status) == DLOG_ST_PANIC)
+		dlog_region_status(&dlog.region, DLOG_ST_PANIC, now);
 	dlog_append(DLOG_TYPE(DLOG_KIND_STATE, status), now, detail,
 		    detail ? strlen(detail) : 0);
 }
@@ -170,21 +179,30 @@ static void dlog_snapshot(struct pt_regs *regs, enum dlog_status reason)
 #ifdef CONFIG_X86_LOCAL_APIC
 static void dlog_send_nmi(int cpu)
 {
-	apic->send_IPI_mask(cpumask_of(cpu), NMI_VECTOR);
+	apic->send_IPI(cpu, NMI_VECTOR);
 }
 
 static int dlog_nmi_asked(unsigned int type, struct pt_regs *regs)
 {
-	if (!cpumask_test_and_clear_cpu(raw_smp_processor_id(), &asked))
+	int cpu = raw_smp_processor_id();
+
+	if (!cpumask_test_cpu(cpu, &asked))
 		return NMI_DONE;
 	dlog_snapshot(regs, READ_ONCE(asked_reason));
+	cpumask_clear_cpu(cpu, &asked);
 	return NMI_HANDLED;
 }
 
 static int dlog_nmi_unknown(unsigned int type, struct pt_regs *regs)
 {
+	static atomic_t asking;
+
 	dlog_snapshot(regs, DLOG_ST_NONE);
-	dlog_snapshot_others(DLOG_ST_NONE);
+	/* Where all CPUs get the host's NMI, one asks for those that did not. */
+	if (!atomic_xchg(&asking, 1)) {
+		dlog_snapshot_others(DLOG_ST_NONE);
+		atomic_set(&asking, 0);
+	}
 	return NMI_DONE;
 }
 #else
@@ -196,9 +214,15 @@ static void dlog_send_nmi(int cpu)
 
 void dlog_snapshot_cpu(int cpu, enum dlog_status reason)
 {
+	u64 now = dlog_clock();
+
 	WRITE_ONCE(asked_reason, reason);
-	if (!cpumask_test_and_set_cpu(cpu, &asked))
-		dlog_send_nmi(cpu);
+	/* One on its way is enough, unless it never arrived. */
+	if (cpumask_test_and_set_cpu(cpu, &asked) &&
+	    now - READ_ONCE(asked_at) < NSEC_PER_SEC)
+		return;
+	WRITE_ONCE(asked_at, now);
+	dlog_send_nmi(cpu);
 }
 
 void dlog_snapshot_others(enum dlog_status reason)
@@ -228,14 +252,17 @@ static void notrace dlog_panic_hook(unsigned long ip, unsigned long parent,
 {
 	static atomic_t once;
 	struct pt_regs *regs;
+	unsigned long flags;
 
 	if (atomic_xchg(&once, 1))
 		return;
+	local_irq_save(flags);
 	dlog_set_status(DLOG_ST_PANIC, NULL);
 	regs = ftrace_get_regs(fregs);
-	if (regs && atomic_read(&oops_cpu) != raw_smp_processor_id())
+	if (regs && READ_ONCE(oops_task) != current)
 		dlog_snapshot(regs, DLOG_ST_PANIC);
 	dlog_snapshot_others(DLOG_ST_PANIC);
+	local_irq_restore(flags);
 }
 
 static struct ftrace_ops panic_ops = {
@@ -267,7 +294,7 @@ static int dlog_die_notify(struct notifier_block *nb, unsigned long action,
 
 	if (action != DIE_OOPS)
 		return NOTIFY_DONE;
-	atomic_set(&oops_cpu, raw_smp_processor_id());
+	WRITE_ONCE(oops_task, current);
 	dlog_set_status(DLOG_ST_OOPS, args->str);
 	if (args->regs)
 		dlog_snapshot(args->regs, DLOG_ST_OOPS);
@@ -335,8 +362,10 @@ static int dlog_pm_notify(struct notifier_block *nb, unsigned long action,
 	case PM_HIBERNATION_PREPARE:
 		dlog_set_status(DLOG_ST_SUSPEND, NULL);
 		break;
-	case PM_POST_SUSPEND:
 	case PM_POST_HIBERNATION:
+		dlog_rejoin();
+		fallthrough;
+	case PM_POST_SUSPEND:
 		dlog_set_status(DLOG_ST_RUNNING, "resumed");
 		break;
 	}
@@ -375,7 +404,9 @@ int dlog_evidence_start(void)
 	register_pm_notifier(&pm_nb);
 	kmsg_dump_register(&dumper);
 	atomic_notifier_chain_register(&panic_notifier_list, &panic_nb);
+	/* An oops with a crash kernel loaded goes to crash_kexec() directly. */
 	panic_hooked = !ftrace_set_filter(&panic_ops, "panic", 5, 1) &&
+		       !ftrace_set_filter(&panic_ops, "crash_kexec", 11, 0) &&
 		       !register_ftrace_function(&panic_ops);
 	if (!panic_hooked)
 		pr_warn("panic() cannot be hooked: registers at panic are not recorded\n");
@@ -401,6 +432,7 @@ void dlog_evidence_stop(void)
 	}
 	if (panic_hooked)
 		unregister_ftrace_function(&panic_ops);
+	ftrace_free_filter(&panic_ops);
 	atomic_notifier_chain_unregister(&panic_notifier_list, &panic_nb);
 	kmsg_dump_unregister(&dumper);
 	unregister_pm_notifier(&pm_nb);

@@ -99,12 +99,11 @@ static int dlog_map(struct dlog_place *p)
 }
 
 /*
- * Is a region at @start?  Maps it and shrinks *p to what its superblock
- * says.  -ENODEV, with a message, when there is none.
+ * Is a region at @start?  Maps it and opens dlog.region on it.  -ENODEV, with
+ * a message, when there is none.
  */
 static int dlog_try(struct dlog_place *p, const char *how, u64 start, u64 size)
 {
-	struct dlog_region rg;
 	enum dlog_super_error err;
 	int ret;
 
@@ -124,7 +123,7 @@ static int dlog_try(struct dlog_place *p, const char *how, u64 start, u64 size)
 		       &p->start, size >> 10, ret);
 		return ret;
 	}
-	err = dlog_region_open(&rg, p->base, p->size);
+	err = dlog_region_open(&dlog.region, p->base, p->size);
 	if (err != DLOG_SUPER_OK) {
 		pr_info("%s memory at %pa: %s, left alone (format it on the host with dlog-create)\n",
 			how, &p->start, dlog_super_strerror(err));

@@ -13,7 +13,7 @@
  *
  * What it relies on, and how that is checked: the layout of printk's ring
  * buffer, which no header exports.  It has been the same since 5.10; at load
- * the driver prints a line and takes the hook only if it captured that line
+ * the driver prints a line and keeps the hook only if it captured that line
  * whole.  Otherwise, or on a kernel without ftrace, the tracepoint is used
  * and each line is recorded at level info with an unknown caller.
  *
@@ -91,7 +91,7 @@ static u64 dlog_kmsg_open = ~0ULL;
 static struct {
 	bool on;
 	u64 from;
-	unsigned long *bits;
+	DECLARE_BITMAP(bits, SEEN_MAX);
 } seen;
 
 /* The hook proves itself on one line before it is believed. */
@@ -164,7 +164,7 @@ static void notrace dlog_kmsg_hook(unsigned long ip, unsigned long parent,
 	unsigned long slot = e->id & ((1UL << rb->count_bits) - 1);
 	const struct prb_info *info = &rb->infos[slot];
 	u16 len = info->text_len, from = 0;
-	u64 id = (u64)e->id << 16;
+	u64 id = (u64)e->id << 16, open;
 	const char *text;
 	u32 caller;
 
@@ -173,13 +173,17 @@ static void notrace dlog_kmsg_hook(unsigned long ip, unsigned long parent,
 		return;
 	if (unlikely(seen.on || probe.text))
 		dlog_kmsg_slow(info, text, len);
+	/* Level and facility say that it is the kernel that speaks. */
+	if (unlikely(info->level == 0 && info->facility == 0))
+		dlog_kmsg_alarm(text, len);
 	if (!READ_ONCE(dlog.on))
 		return;
+	open = READ_ONCE(dlog_kmsg_open);
 	caller = (info->caller_id & DLOG_CALLER_ID) |
 		 (info->caller_id & PRB_CALLER_CPU ? DLOG_CALLER_CPU : 0);
-	if (unlikely(((READ_ONCE(dlog_kmsg_open) ^ id) & ~0xffffULL) == 0)) {
+	if (unlikely(((open ^ id) & ~0xffffULL) == 0)) {
 		caller |= DLOG_CALLER_CONT;
-		from = min_t(u16, READ_ONCE(dlog_kmsg_open) & 0xffff, len);
+		from = min_t(u16, open & 0xffff, len);
 		if (info->flags & PRB_NEWLINE)
 			WRITE_ONCE(dlog_kmsg_open, ~0ULL);
 	}
@@ -190,8 +194,6 @@ static void notrace dlog_kmsg_hook(unsigned long ip, unsigned long parent,
 	dlog_put(DLOG_TYPE(DLOG_KIND_PRINTK,
 			   DLOG_PRI(info->facility, info->level)),
 		 info->ts_nsec, true, caller, text + from, len - from + 4);
-	if (unlikely(info->level == 0))
-		dlog_kmsg_alarm(text, len);
 }
 
 static struct ftrace_ops hook_ops = {
@@ -218,6 +220,7 @@ static bool dlog_hook_start(void)
 	if (probe.ok)
 		return true;
 	unregister_ftrace_function(&hook_ops);
+	ftrace_free_filter(&hook_ops);
 	return false;
 }
 
@@ -299,83 +302,88 @@ static void dlog_take_line(char *line, size_t len)
 }
 
 /* Copy lines from sequence number *@next on, leave there the next one. */
-static int dlog_take_over(u64 *next)
+static void dlog_take_over(u64 *next)
 {
+	static char line[8192];
 	struct kmsg_dump_iter iter;
-	char *line = kmalloc(8192, GFP_KERNEL);
 	u64 seq;
 	size_t len;
 
-	if (!line)
-		return -ENOMEM;
+	/* What came before the last "dmesg --clear" is not offered. */
 	kmsg_dump_rewind(&iter);
-	/* Not only what came after the last "dmesg --clear". */
-	iter.cur_seq = *next;
+	iter.cur_seq = max(iter.cur_seq, *next);
 	while (iter.cur_seq < iter.next_seq &&
-	       kmsg_dump_get_line(&iter, true, line, 8191, &len)) {
+	       kmsg_dump_get_line(&iter, true, line, sizeof(line) - 1, &len)) {
 		/* cur_seq is behind the record that was read. */
 		seq = iter.cur_seq - 1;
 		if (!dlog_seen(seq) && READ_ONCE(dlog.on))
 			dlog_take_line(line, len);
 		*next = iter.cur_seq;
 	}
-	kfree(line);
-	return 0;
+}
+
+/* Begin to note what the hook captures, for a step 3 from @from on. */
+static void dlog_seen_start(u64 from)
+{
+	bitmap_zero(seen.bits, SEEN_MAX);
+	seen.from = from;
+	WRITE_ONCE(seen.on, true);
+}
+
+/*
+ * Step 3.  Whoever passed the hook's place when the hook was not there has
+ * interrupts off until its line is committed.
+ */
+static void dlog_seen_end(u64 *next)
+{
+	synchronize_rcu();
+	dlog_take_over(next);
+	WRITE_ONCE(seen.on, false);
 }
 
 int dlog_kmsg_start(void)
 {
 	u64 next = dlog.kmsg_next;
-	int ret;
 
-	seen.bits = bitmap_zalloc(SEEN_MAX, GFP_KERNEL);
-	if (!seen.bits)
-		return -ENOMEM;
-	ret = dlog_take_over(&next);
-	if (ret)
-		goto out;
-	seen.from = next;
-	WRITE_ONCE(seen.on, true);
+	dlog_take_over(&next);
+	dlog_seen_start(next);
 	if (dlog_hook_start()) {
 		source = "hook";
-	} else {
-		if (!dlog_console_start()) {
-			pr_err("neither ftrace nor the console tracepoint can be had: printk is not recorded\n");
-			ret = -EOPNOTSUPP;
-			goto out;
-		}
-		source = "tracepoint";
-		pr_warn("printk's records cannot be read on this kernel: levels are not recorded, and lines of the last milliseconds may be missing\n");
+		dlog_seen_end(&next);
+		return 0;
 	}
-	/*
-	 * Whoever was past the hook when it was placed has interrupts off
-	 * until its line is committed.
-	 */
-	synchronize_rcu();
-	if (!console_tp)
-		ret = dlog_take_over(&next);
-out:
 	WRITE_ONCE(seen.on, false);
-	synchronize_rcu();
-	bitmap_free(seen.bits);
-	seen.bits = NULL;
-	return ret;
+	if (!dlog_console_start()) {
+		pr_err("neither ftrace nor the console tracepoint can be had: printk is not recorded\n");
+		return -EOPNOTSUPP;
+	}
+	source = "tracepoint";
+	pr_warn("printk's records cannot be read on this kernel: levels are not recorded, and lines of the last milliseconds may be missing\n");
+	return 0;
 }
 
+/*
+ * The hook is gone some time before unregistering returns: what was said
+ * meanwhile is taken over, and the next load goes on behind that.
+ */
 void dlog_kmsg_stop(void)
 {
 	struct kmsg_dump_iter iter;
+	u64 next;
 
+	kmsg_dump_rewind(&iter);
+	next = iter.next_seq;
 	if (console_tp) {
 		tracepoint_probe_unregister(console_tp, dlog_console_event,
 					    NULL);
 		tracepoint_synchronize_unregister();
 	} else {
+		dlog_seen_start(next);
 		unregister_ftrace_function(&hook_ops);
+		ftrace_free_filter(&hook_ops);
+		dlog_seen_end(&next);
 	}
-	/* The next load goes on here. */
-	kmsg_dump_rewind(&iter);
-	dlog_put64(&dlog_region_state(&dlog.region)->kmsg_next, iter.next_seq);
+	dlog_put64(&dlog_region_state(&dlog.region)->kmsg_next, next);
 }
 
 const char *dlog_kmsg_source(void)

@@ -11,10 +11,10 @@
 
 #include <linux/dlog.h>
 #include <linux/fs.h>
-#include <linux/kallsyms.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/slab.h>
+#include <linux/smp.h>
 #include <linux/timekeeping.h>
 #include <linux/utsname.h>
 #include <linux/uuid.h>
@@ -43,10 +43,8 @@ int dlog_write(unsigned int level, const char *text, size_t len)
 		return ret;
 	if (unlikely(level > 7))
 		return -EINVAL;
-	if (unlikely(len > DLOG_SUBBUF_MAX))
-		return -EMSGSIZE;
 	return dlog_put(DLOG_TYPE(DLOG_KIND_TEXT, level), dlog_clock(), false,
-			0, text, len);
+			0, text, min_t(size_t, len, DLOG_SUBBUF_MAX));
 }
 EXPORT_SYMBOL_GPL(dlog_write);
 
@@ -54,8 +52,10 @@ int dlog_printf(unsigned int level, const char *fmt, ...)
 {
 	char text[1024];
 	va_list args;
-	int len;
+	int len = dlog_may_put();
 
+	if (len)
+		return len;
 	va_start(args, fmt);
 	len = vscnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
@@ -71,10 +71,8 @@ int dlog_event(int id, const void *data, size_t len)
 		return ret;
 	if (unlikely(id <= 0 || id > DLOG_EVENT_MAX))
 		return -EINVAL;
-	if (unlikely(len > DLOG_SUBBUF_MAX))
-		return -EMSGSIZE;
 	return dlog_put(DLOG_TYPE(DLOG_KIND_EVENT, id), dlog_clock(), false, 0,
-			data, len);
+			data, min_t(size_t, len, DLOG_SUBBUF_MAX));
 }
 EXPORT_SYMBOL_GPL(dlog_event);
 
@@ -138,6 +136,28 @@ static void dlog_get_boot_id(u8 *id)
 	if (uuid_parse(text, &uuid))
 		uuid_gen(&uuid);
 	export_uuid(id, &uuid);
+}
+
+static void dlog_rejoin_cpu(void *unused)
+{
+	struct dlog_ring *r = raw_cpu_read(dlog_cpu_ring);
+	u64 old = dlog_read64(&r->head);
+	struct dlog_ring_end end;
+
+	dlog_ring_find_end(&dlog.region, r - dlog.rings, &end);
+	while (end.next / 8 > old >> 16 &&
+	       !dlog_cas64(&r->head, &old,
+			   (end.next / 8) << 16 | (old & 0xffff), r->local))
+		;
+}
+
+/*
+ * The heads are part of the image, the region is not: who wrote the image
+ * and who read it back may have appended behind them.
+ */
+void dlog_rejoin(void)
+{
+	on_each_cpu(dlog_rejoin_cpu, NULL, 1);
 }
 
 /* How many possible CPUs use ring @n, when they are dealt out in turn? */
@@ -216,12 +236,12 @@ static void dlog_open_state(void)
 	dlog.host_stop = READ_ONCE(st->control) & DLOG_CONTROL_STOP;
 	dlog.user_stop = stopped;
 	WRITE_ONCE(dlog.ready, true);
+	dlog_update_recording();
 	dlog_set_status(system_state < SYSTEM_RUNNING ? DLOG_ST_BOOTING
 						      : DLOG_ST_RUNNING,
 			dlog.resumed ? "driver loaded again" : NULL);
 	if (!dlog.resumed)
 		dlog_note_boot();
-	dlog_update_recording();
 }
 
 static int __init dlog_init(void)
@@ -232,7 +252,6 @@ static int __init dlog_init(void)
 	ret = dlog_find(&dlog.place);
 	if (ret)
 		return ret;
-	dlog_region_open(&dlog.region, dlog.place.base, dlog.place.size);
 	ret = dlog_adopt();
 	if (ret)
 		goto unfind;
@@ -243,20 +262,21 @@ static int __init dlog_init(void)
 	ret = dlog_beat_start();
 	if (ret)
 		goto evidence;
-	ret = dlog_chardev_start();
-	if (ret)
-		goto beat;
 	ret = dlog_kmsg_start();
 	if (ret)
-		goto chardev;
+		goto beat;
+	/* Last: what user space has opened must not go away again. */
+	ret = dlog_chardev_start();
+	if (ret)
+		goto kmsg;
 	pr_info("boot %u in region %pUb, %llu KiB at %pa (%s), %u rings, printk by %s\n",
 		dlog.region.boot, dlog.region.sb.uuid,
 		dlog.region.sb.region_size >> 10, &dlog.place.start,
 		dlog.place.how, dlog.region.sb.nr_rings, dlog_kmsg_source());
 	return 0;
 
-chardev:
-	dlog_chardev_stop();
+kmsg:
+	dlog_kmsg_stop();
 beat:
 	dlog_beat_stop();
 evidence:
@@ -274,8 +294,8 @@ unfind:
 
 static void __exit dlog_exit(void)
 {
-	dlog_kmsg_stop();
 	dlog_chardev_stop();
+	dlog_kmsg_stop();
 	dlog_beat_stop();
 	dlog_evidence_stop();
 	dlog_set_status(DLOG_ST_UNLOADED, NULL);

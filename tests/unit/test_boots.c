@@ -194,6 +194,26 @@ static void torn_at_death(void **state)
 	w_free(&w);
 }
 
+/* The last record of a boot is damaged later: the next boot counted it. */
+static void damaged_end(void **state)
+{
+	struct world w;
+
+	(void)state;
+	w_format(&w, 1 << 17, 1, 4096, 4);
+	w_boot(&w, 1);
+	for (uint32_t i = 0; i < 30; i++)
+		w_line(&w, 0);
+	w_boot(&w, 2);
+	w_check(&w);
+	w.t[29].fate = FATE_CORRUPT;
+	w_at(&w, 0, w.t[29].position)[20] ^= 1;
+	w_check(&w);
+	w_line(&w, 0);
+	w_check(&w);
+	w_free(&w);
+}
+
 static void only_one_boot(void **state)
 {
 	struct dlog_reader *r;
@@ -378,6 +398,7 @@ int main(void)
 		cmocka_unit_test(boot_without_start),
 		cmocka_unit_test(reload),
 		cmocka_unit_test(torn_at_death),
+		cmocka_unit_test(damaged_end),
 		cmocka_unit_test(only_one_boot),
 		cmocka_unit_test(superblocks),
 		cmocka_unit_test(clock_and_beats),

@@ -120,6 +120,42 @@ static void order(void **state)
 	w_free(&w);
 }
 
+/* The same instant on two CPUs: by ring, wherever the records lie. */
+static void same_time(void **state)
+{
+	uint32_t ring = 0, n = 0;
+	struct dlog_reader *r;
+	struct dlog_entry e;
+	struct world w;
+	struct dlog *d;
+
+	(void)state;
+	w_format(&w, 1 << 20, 2, 4096, 4);
+	w_boot(&w, 1);
+	for (uint32_t i = 0; i < 10; i++)
+		w_line(&w, 0);
+	for (uint32_t i = 0; i < 100; i++) {
+		w.now = 5000 + i;
+		w_line(&w, 1);
+		w.now = 5000 + i;
+		w_line(&w, 0);
+	}
+	d = w_open(&w);
+	assert_int_equal(dlog_reader_new(&r, &d, 1, 0, NULL), 0);
+	while (dlog_reader_next(r, &e, 0) > 0) {
+		w_match(&w, &e);
+		if (e.time < 5000)
+			continue;
+		assert_int_equal(e.ring, ring);
+		ring = !ring;
+		n++;
+	}
+	assert_int_equal(n, 200);
+	dlog_reader_free(r);
+	dlog_close(d);
+	w_free(&w);
+}
+
 struct piece {
 	uint32_t ring, caller;
 	uint64_t time;
@@ -151,6 +187,9 @@ static void pieces(void **state)
 		{ 0, 7 | DLOG_CALLER_OPEN, 110, "never continued" },
 		{ 0, 8 | DLOG_CALLER_CONT, 110, "not the same task" },
 		{ 1, 9, 120, "" },
+		{ 0, 4 | DLOG_CALLER_OPEN, 200, "at the end " },
+		{ 1, 4 | DLOG_CALLER_CONT, 200, "of a ring" },
+		{ 0, 9, 200, "last" },
 	};
 	static const struct {
 		const char *text;
@@ -165,6 +204,8 @@ static void pieces(void **state)
 		{ "never continued", 7 | DLOG_CALLER_OPEN },
 		{ "not the same task", 8 | DLOG_CALLER_CONT },
 		{ "", 9 },
+		{ "at the end of a ring", 4 },
+		{ "last", 9 },
 	};
 	struct dlog_reader *r;
 	struct dlog_entry e;
@@ -312,6 +353,7 @@ int main(void)
 		cmocka_unit_test(laps),
 		cmocka_unit_test(order),
 		cmocka_unit_test(pieces),
+		cmocka_unit_test(same_time),
 		cmocka_unit_test(taken_over),
 		cmocka_unit_test(endless_line),
 		cmocka_unit_test(dropped),

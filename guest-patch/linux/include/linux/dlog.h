@@ -5,7 +5,8 @@
  * What is appended here lies in memory that a host file backs and is still
  * there when this kernel is not: after a panic, a hang, kexec, a reset.
  * An append never waits, takes no lock and allocates nothing.  All functions
- * may be called from any context: task, softirq, hardirq, NMI, panic.
+ * but dlog_event_register() may be called from any context: task, softirq,
+ * hardirq, NMI, panic.
  */
 #ifndef _LINUX_DLOG_H
 #define _LINUX_DLOG_H
@@ -41,8 +42,8 @@ __printf(2, 3) int dlog_printf(unsigned int level, const char *fmt, ...);
  *
  * Task context only.  The id of a name and layout is the same in every boot.
  *
- * Return: id for dlog_event(), or -ENODEV, -EINVAL, -EMSGSIZE, -ENOSPC when
- * the catalog is full.
+ * Return: id for dlog_event(), or -ENODEV, -ENOMEM, -EINVAL, -EMSGSIZE, -ENOSPC
+ * when the catalog is full.
  */
 int dlog_event_register(const char *name, const char *fields);
 
