@@ -113,6 +113,13 @@ static void damaged_table(void **state)
 	(void)state;
 	w_format(&w, 1 << 20, 2, 4096, 8);
 	boots_n(&w, 5, 300);
+	/* One bit of a name is enough not to believe it. */
+	dlog_boot_slot(&w.rg, 2)->release[1] ^= 1;
+	e = boots(&w, 5);
+	assert_false(e[1].known);
+	assert_string_equal(e[1].release, "");
+	free(e);
+	dlog_boot_slot(&w.rg, 2)->release[1] ^= 1;
 	memset(dlog_boot_slot(&w.rg, 3), 0xff, 100);
 	w_check(&w);
 	e = boots(&w, 5);
@@ -304,6 +311,10 @@ static void superblocks(void **state)
 	w.mem[9] ^= 1;
 	assert_int_equal(open_error(&w, w.size, &err), -EBADMSG);
 	assert_non_null(strstr(err.text, "damaged"));
+	/* A copy is believed only where it says that it lies. */
+	sb->backup_off = w.rg.sb.catalog_off;
+	memcpy(w.mem + w.rg.sb.catalog_off, &w.rg.sb, sizeof(w.rg.sb));
+	assert_int_equal(open_error(&w, w.size, &err), -EBADMSG);
 	memset(w.mem, 0, 256);
 	assert_int_equal(open_error(&w, w.size, &err), -EBADMSG);
 	w_free(&w);
@@ -331,6 +342,12 @@ static void clock_and_beats(void **state)
 	assert_int_equal(dlog_real_time(d, 1, 2000001), 1600000000001000778u);
 	assert_int_equal(dlog_real_time(d, 1, 1000000), 1600000000000000777u);
 	assert_int_equal(dlog_real_time(d, 2, 5), 0);
+	dlog_close(d);
+	/* Written in turn: the first is now the newer one. */
+	dlog_region_clock(&w.rg, 2, 3000000, 1600000000002000888u, 100);
+	d = w_open(&w);
+	assert_int_equal(dlog_real_time(d, 1, 3000000), 1600000000002000888u);
+	assert_int_equal(dlog_real_time(d, 1, 2000000), 1600000000001000888u);
 
 	dlog_get_live(d, &live);
 	assert_int_equal(live.status, DLOG_ST_NONE);

@@ -52,6 +52,7 @@ static void lowest(void)
 	copy[1] = rdtsc();
 	memcpy(copy + 2, text, sizeof(text));
 	smp_store_release(&copy[0], 1);
+	asm volatile("" : : "r"(copy) : "memory");
 }
 
 static void clock(void)
