@@ -234,14 +234,16 @@ enum dlog_reader_flags {
  * Pieces of one printk line (DLOG_CALLER_OPEN, then DLOG_CALLER_CONT with
  * the same time, thread and boot) come as one entry of at most 64 KiB, where
  * the first piece belongs; another record of the same nanosecond may come
- * behind it that lay between them, if it is of another ring.  An open piece that nothing continues is an
- * entry of its own, when following after 100 ms at the latest.
+ * behind it that lay between them, if it is of another ring.  An open piece
+ * that nothing continues is an entry of its own, when following after 100 ms
+ * at the latest.
  *
  * Following: the files are looked at every 10 ms, every 20 ms after a second
  * without a record.  A record in flight keeps nobody waiting: what lies
  * behind it is given, and it comes late if it is committed after all.  A
  * writer that laps the reader costs records (dlog_reader_missed()), not
- * correctness.  Without DLOG_READER_FOLLOW the reader ends where the rings
+ * correctness.  The reader begins, and counts, with the first call of
+ * dlog_reader_next().  Without DLOG_READER_FOLLOW the reader ends where the rings
  * ended when it was made.
  */
 DLOG_API int dlog_reader_new(struct dlog_reader **out, struct dlog **sources,
