@@ -39,7 +39,7 @@ static char *placement;
 module_param(placement, charp, 0444);
 MODULE_PARM_DESC(placement, "Look only here: nvdimm, ivshmem or memory");
 
-static const char *dlog_memtype_name(enum dlog_memtype type)
+const char *dlog_memtype_name(enum dlog_memtype type)
 {
 	static const char *const names[] = {
 		[DLOG_MT_UNKNOWN] = "unknown",

@@ -14,11 +14,6 @@ static const char *const statuses[] = {
 	"halt",	     "poweroff",    "emergency restart", "suspend", "unloaded",
 };
 
-static const char *const memtypes[] = {
-	"unknown",	  "write-back", "write-combining",
-	"uncached-minus", "uncached",	"write-through",
-};
-
 #define DLOG_ATTR(name, fmt, ...)                                              \
 	static ssize_t name##_show(struct device *dev,                         \
 				   struct device_attribute *attr, char *buf)   \
@@ -30,7 +25,7 @@ static const char *const memtypes[] = {
 DLOG_ATTR(address, "%pa", &dlog.place.start);
 DLOG_ATTR(size, "%llu", dlog.region.sb.region_size);
 DLOG_ATTR(placement, "%s", dlog.place.how);
-DLOG_ATTR(memory_type, "%s", memtypes[dlog.place.memtype]);
+DLOG_ATTR(memory_type, "%s", dlog_memtype_name(dlog.place.memtype));
 DLOG_ATTR(uuid, "%pUb", dlog.region.sb.uuid);
 DLOG_ATTR(label, "%.*s", (int)sizeof(dlog.region.sb.label),
 	  dlog.region.sb.label);
