@@ -271,33 +271,47 @@ DLOG_INLINE bool dlog_start_probe(const uint8_t *p, uint64_t seed,
 }
 
 /*
- * Records, open ones included, in the sub-buffer at @p taken to lie at
- * @position.  Work is bounded: *@budget bytes may be hashed in vain; on bytes made to look
- * like very many long records it gives up, which a producer can afford and a
- * reader (which has its own, linear way) could not.
+ * The next record, open or full, at or behind *@off in the sub-buffer at @p
+ * taken to lie at @position: its state, with its offset in *@off and its
+ * bytes in *@size; DLOG_RECORD_NONE at the end.  Work is bounded: *@budget
+ * bytes may be hashed in vain; on bytes made to look like very many long
+ * records it gives up, which a producer can afford and a reader (which has
+ * its own, linear way) could not.
  */
+DLOG_FN enum dlog_record_state
+dlog_subbuf_next(const uint8_t *p, uint32_t subbuf_size, uint64_t seed,
+		 uint64_t position, uint32_t *off, uint32_t *size,
+		 uint32_t *budget)
+{
+	for (; *off + DLOG_HDR <= subbuf_size && *budget; *off += 8) {
+		uint32_t room = subbuf_size - *off;
+		uint32_t cost = DLOG_REC_SIZE(dlog_load32(p + *off + 4) &
+					      0xffff);
+		enum dlog_record_state s;
+
+		if (cost > room)
+			continue;
+		s = dlog_record_probe(p + *off, room, seed, position + *off,
+				      size);
+		if (s != DLOG_RECORD_NONE)
+			return s;
+		*budget -= cost < *budget ? cost : *budget;
+	}
+	return DLOG_RECORD_NONE;
+}
+
+/* Records of such a sub-buffer, open ones included, START not. */
 DLOG_FN uint32_t dlog_subbuf_count(const uint8_t *p, uint32_t subbuf_size,
 				   uint64_t seed, uint64_t position,
 				   uint32_t *budget)
 {
 	uint32_t off = 0, n = 0, size = 0;
 
-	while (off + DLOG_HDR <= subbuf_size && *budget) {
-		uint32_t room = subbuf_size - off;
-		uint32_t top = dlog_load32(p + off + 4);
-		uint32_t cost = DLOG_REC_SIZE(top & 0xffff);
-
-		if (cost <= room &&
-		    dlog_record_probe(p + off, room, seed, position + off,
-				      &size) != DLOG_RECORD_NONE) {
-			n += DLOG_TYPE_KIND(top >> 16) != DLOG_KIND_START;
-			off += size;
-			continue;
-		}
-		if (cost <= room)
-			*budget -= cost < *budget ? cost : *budget;
-		off += 8;
-	}
+	for (; dlog_subbuf_next(p, subbuf_size, seed, position, &off, &size,
+				budget) != DLOG_RECORD_NONE;
+	     off += size)
+		n += DLOG_TYPE_KIND(dlog_load32(p + off + 4) >> 16) !=
+		     DLOG_KIND_START;
 	return n;
 }
 

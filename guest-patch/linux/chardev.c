@@ -97,27 +97,19 @@ static bool dlog_cursor_next(struct dlog_cursor *c, u32 n)
 	u32 subbuf = dlog.region.sb.subbuf_size;
 	u64 seed = dlog_region_seed(&dlog.region, n);
 	enum dlog_record_state s;
-	u32 size, top, room;
+	u32 size, top;
 
 	for (;;) {
-		if (c->off + DLOG_HDR > subbuf || !c->budget) {
+		s = dlog_subbuf_next(c->copy, subbuf, seed, c->position,
+				     &c->off, &size, &c->budget);
+		if (s == DLOG_RECORD_NONE) {
 			if (c->next >= c->end || fatal_signal_pending(current))
 				return false;
 			dlog_cursor_load(c, n);
 			cond_resched();
-		}
-		room = subbuf - c->off;
-		top = dlog_load32(c->copy + c->off + 4);
-		s = dlog_record_probe(c->copy + c->off, room, seed,
-				      c->position + c->off, &size);
-		if (s == DLOG_RECORD_NONE) {
-			u32 cost = DLOG_REC_SIZE(top & 0xffff);
-
-			if (cost <= room)
-				c->budget -= min(c->budget, cost);
-			c->off += 8;
 			continue;
 		}
+		top = dlog_load32(c->copy + c->off + 4);
 		c->type = top >> 16;
 		c->len = top & 0xffff;
 		c->time = dlog_load64(c->copy + c->off + 8);

@@ -90,7 +90,6 @@ void dlog_rejoin(void);
 /* find.c */
 int dlog_find(struct dlog_place *place);
 void dlog_unfind(struct dlog_place *place);
-const char *dlog_memtype_name(enum dlog_memtype type);
 
 /* kmsg.c */
 int dlog_kmsg_start(void);

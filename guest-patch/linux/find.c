@@ -29,6 +29,7 @@
 #include <asm/pgtable.h>
 #endif
 
+#include "dlog_names.h"
 #include "driver.h"
 
 static char *mem;
@@ -38,20 +39,6 @@ MODULE_PARM_DESC(mem, "SIZE@ADDR of a region in memory set aside for it");
 static char *placement;
 module_param(placement, charp, 0444);
 MODULE_PARM_DESC(placement, "Look only here: nvdimm, ivshmem or memory");
-
-const char *dlog_memtype_name(enum dlog_memtype type)
-{
-	static const char *const names[] = {
-		[DLOG_MT_UNKNOWN] = "unknown",
-		[DLOG_MT_WB] = "write-back",
-		[DLOG_MT_WC] = "write-combining",
-		[DLOG_MT_UC_MINUS] = "uncached-minus",
-		[DLOG_MT_UC] = "uncached",
-		[DLOG_MT_WT] = "write-through",
-	};
-
-	return names[type];
-}
 
 /* What the page table says of @addr, which memremap() returned. */
 static enum dlog_memtype dlog_memtype_of(const void *addr)
@@ -248,10 +235,10 @@ int dlog_find(struct dlog_place *p)
 	dlog_claim(p);
 	if (p->memtype == DLOG_MT_UC || p->memtype == DLOG_MT_UC_MINUS)
 		pr_warn("%s memory at %pa is mapped %s: each append is slow; an nvdimm is cached\n",
-			p->how, &p->start, dlog_memtype_name(p->memtype));
+			p->how, &p->start, dlog_name_memtype(p->memtype));
 	else
 		pr_info("%s memory at %pa is mapped %s\n", p->how, &p->start,
-			dlog_memtype_name(p->memtype));
+			dlog_name_memtype(p->memtype));
 	return 0;
 }
 

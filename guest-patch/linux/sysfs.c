@@ -6,13 +6,8 @@
 #include <linux/module.h>
 #include <linux/sysfs.h>
 
+#include "dlog_names.h"
 #include "driver.h"
-
-static const char *const statuses[] = {
-	"none",	     "booting",	    "running",		 "oops",    "panic",
-	"hung task", "soft lockup", "hard lockup",	 "kexec",   "reboot",
-	"halt",	     "poweroff",    "emergency restart", "suspend", "unloaded",
-};
 
 #define DLOG_ATTR(name, fmt, ...)                                              \
 	static ssize_t name##_show(struct device *dev,                         \
@@ -25,12 +20,12 @@ static const char *const statuses[] = {
 DLOG_ATTR(address, "%pa", &dlog.place.start);
 DLOG_ATTR(size, "%llu", dlog.region.sb.region_size);
 DLOG_ATTR(placement, "%s", dlog.place.how);
-DLOG_ATTR(memory_type, "%s", dlog_memtype_name(dlog.place.memtype));
+DLOG_ATTR(memory_type, "%s", dlog_name_memtype(dlog.place.memtype));
 DLOG_ATTR(uuid, "%pUb", dlog.region.sb.uuid);
 DLOG_ATTR(label, "%.*s", (int)sizeof(dlog.region.sb.label),
 	  dlog.region.sb.label);
 DLOG_ATTR(boot, "%u", dlog.region.boot);
-DLOG_ATTR(status, "%s", statuses[READ_ONCE(dlog.status)]);
+DLOG_ATTR(status, "%s", dlog_name_status(READ_ONCE(dlog.status)));
 DLOG_ATTR(recording, "%d", READ_ONCE(dlog.on));
 DLOG_ATTR(printk_source, "%s", dlog_kmsg_source());
 DLOG_ATTR(heartbeat_ms, "%u", dlog.period_ms);

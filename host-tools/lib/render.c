@@ -13,47 +13,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dlog_names.h"
 #include "internal.h"
-
-#define NAME(table, i)                                                         \
-	((i) < sizeof(table) / sizeof(*(table)) && (table)[i] ? (table)[i]     \
-							      : "?")
 
 const char *dlog_status_name(uint32_t status)
 {
-	static const char *const name[] = {
-		[DLOG_ST_NONE] = "none",
-		[DLOG_ST_BOOTING] = "booting",
-		[DLOG_ST_RUNNING] = "running",
-		[DLOG_ST_OOPS] = "oops",
-		[DLOG_ST_PANIC] = "panic",
-		[DLOG_ST_HUNG_TASK] = "hung task",
-		[DLOG_ST_SOFT_LOCKUP] = "soft lockup",
-		[DLOG_ST_HARD_LOCKUP] = "hard lockup",
-		[DLOG_ST_KEXEC] = "kexec",
-		[DLOG_ST_REBOOT] = "reboot",
-		[DLOG_ST_HALT] = "halt",
-		[DLOG_ST_POWEROFF] = "poweroff",
-		[DLOG_ST_EMERGENCY] = "emergency restart",
-		[DLOG_ST_SUSPEND] = "suspend",
-		[DLOG_ST_UNLOADED] = "unloaded",
-	};
-
-	return NAME(name, status);
+	return dlog_name_status(status);
 }
 
 const char *dlog_memtype_name(uint32_t memtype)
 {
-	static const char *const name[] = {
-		[DLOG_MT_UNKNOWN] = "unknown",
-		[DLOG_MT_WB] = "write-back",
-		[DLOG_MT_WC] = "write-combining",
-		[DLOG_MT_UC_MINUS] = "uncached-minus",
-		[DLOG_MT_UC] = "uncached",
-		[DLOG_MT_WT] = "write-through",
-	};
-
-	return NAME(name, memtype);
+	return dlog_name_memtype(memtype);
 }
 
 const char *dlog_kind_name(uint32_t kind)
@@ -71,7 +41,7 @@ const char *dlog_kind_name(uint32_t kind)
 		[DLOG_KIND_EVENT_TYPE] = "event type",
 	};
 
-	return NAME(name, kind);
+	return DLOG_NAME(name, kind);
 }
 
 const char *dlog_level_name(uint32_t level)
@@ -81,7 +51,7 @@ const char *dlog_level_name(uint32_t level)
 		"warn",	 "notice", "info", "debug"
 	};
 
-	return NAME(name, level);
+	return DLOG_NAME(name, level);
 }
 
 /* As dmesg(1) and syslog(3) have them. */
@@ -94,7 +64,7 @@ const char *dlog_facility_name(uint32_t facility)
 		"local2", "local3", "local4", "local5", "local6",   "local7",
 	};
 
-	return NAME(name, facility);
+	return DLOG_NAME(name, facility);
 }
 
 /* Levels for records that are not text, as printk would have them. */
