@@ -490,7 +490,7 @@ DLOG_FN bool dlog_region_begin(struct dlog_region *rg,
 	off = (uint64_t)(dst - rg->base);
 	dlog_put32_release(dst, 0);
 	dlog_put32(dst + 4, b.size);
-	h = dlog_record_hash_head(seed, off, b.size);
+	h = dlog_hash_start(seed, off, b.size);
 	for (uint32_t i = 8; i < sizeof(b); i += 8) {
 		uint64_t w = dlog_load64((uint8_t *)&b + i);
 
@@ -523,15 +523,16 @@ DLOG_FN void dlog_ring_init(struct dlog_ring *r, const struct dlog_region *rg,
 			    bool local, bool fence)
 {
 	memset(r, 0, sizeof(*r));
-	r->head = (end->next / 8) << 16 | (end->records & 0xffff);
+	r->head = DLOG_RING_HEAD(end->records, end->next);
 	r->records = end->records;
 	r->dropped = end->dropped;
-	r->place = ~(uint64_t)0;
 	r->base = rg->base + rg->sb.ring_off + n * rg->sb.ring_size;
 	r->seed = dlog_region_seed(rg, n);
-	r->units = rg->sb.subbuf_size / 8;
-	r->shift = (uint32_t)__builtin_ctz(r->units);
+	r->size = rg->sb.ring_size;
+	r->quick = local && !fence ? rg->sb.subbuf_size / 8 - 1 : 0;
+	r->subbuf = rg->sb.subbuf_size;
 	r->nr_subbufs = (uint32_t)(rg->sb.ring_size / rg->sb.subbuf_size);
+	dlog_ring_new_lap(r, end->next);
 	r->boot = rg->boot;
 	r->local = local;
 	r->fence = fence;
@@ -614,7 +615,7 @@ DLOG_FN int dlog_region_regs(const struct dlog_region *rg,
 	dst = rg->base + off;
 	dlog_put32_release(dst, 0);
 	dlog_put32(dst + 4, r.size);
-	h = dlog_record_hash_head(seed, off, r.size);
+	h = dlog_hash_start(seed, off, r.size);
 	for (uint32_t i = 8; i < r.size; i += 8) {
 		const uint8_t *src = i < sizeof(r) ? (const uint8_t *)&r + i
 						   : (const uint8_t *)prstatus +

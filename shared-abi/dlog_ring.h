@@ -17,21 +17,23 @@
  *
  * The *head* is one 64-bit word in the producer's own memory:
  *
- *      63                                   16 15              0
- *     +---------------------------------------+-----------------+
- *     | next free position / 8                | records & 65535 |
- *     +---------------------------------------+-----------------+
+ *      63             48 47                                     0
+ *     +-----------------+----------------------------------------+
+ *     | records & 65535 | next free position / 8 (its *unit*)    |
+ *     +-----------------+----------------------------------------+
  *
- * Position and count change in one compare-exchange.  So the count stored
- * in a START is exact, and the reader can tell exactly how many records an
- * overwritten or damaged stretch held.
+ * Position and count change in one compare-exchange of one sum: a count that
+ * overflows falls off the top.  So the count stored in a START is exact, and
+ * the reader can tell exactly how many records an overwritten or damaged
+ * stretch held.
  *
  * How writers use it
  * ------------------
  *	reserve   read head; compute where the record goes: here, or behind
  *	          the START of the next sub-buffer; compare-exchange (R).
  *	          A failure means that another context has appended meanwhile:
- *	          start again.
+ *	          start again.  What nearly every append meets (a private ring,
+ *	          room, nobody meanwhile) is inlined; the rest is a function.
  *	switch    whoever's reservation entered a new sub-buffer owns its
  *	          START and writes it, with the same stores as any record.
  *	write     word 0 with the open check (A); word 1 and data (B).
@@ -102,37 +104,39 @@
 #include "dlog_record.h"
 
 /*
- * The producer's side of one ring.  head, records, place and dropped change
+ * The producer's side of one ring.  head, records, lap and dropped change
  * while it is used; the rest is constant.  Private to one CPU (@local) or
  * shared by several: then head is changed with a locked instruction.
  */
 struct dlog_ring {
 	dlog_word head; /* see above */
 	dlog_word records; /* full count at a recent switch */
-	dlog_word place; /* number << 24 | slot of a recent sub-buffer */
+	dlog_word lap; /* position at which a recent lap began */
 	dlog_word dropped; /* records that could not be taken */
 	uint8_t *base; /* of the ring in the region */
 	uint64_t seed;
-	uint32_t units; /* subbuf_size / 8 */
-	uint32_t shift; /* log2(units) */
+	uint64_t size; /* of the ring, bytes */
+	uint64_t quick; /* units of a sub-buffer, less 1; 0: no quick path */
+	uint32_t subbuf; /* size of a sub-buffer, bytes */
 	uint32_t nr_subbufs;
 	uint32_t boot;
 	bool local;
 	bool fence; /* write-combining mapping */
-	uint8_t pad[62]; /* an array's rings share no pair of cache lines */
-};
+} __attribute__((aligned(128))); /* shares no pair of cache lines */
 
-DLOG_ASSERT(sizeof(struct dlog_ring) == 128 || sizeof(void *) < 8);
+DLOG_ASSERT(sizeof(struct dlog_ring) == 128);
 
-#define DLOG_RING_START_UNITS (DLOG_START_SIZE / 8)
-#define DLOG_RING_UNITS_END (DLOG_POSITION_END / 8)
+#define DLOG_RING_COUNT(head) ((head) >> 48)
+#define DLOG_RING_POSITION(head) ((head) << 16 >> 13)
+#define DLOG_RING_HEAD(count, position)                                        \
+	((uint64_t)(count) << 48 | (position) >> 3)
+
+DLOG_ASSERT(DLOG_POSITION_END == UINT64_C(8) << 48);
 
 /* Longest data of a record in sub-buffers of @subbuf_size bytes. */
 DLOG_INLINE uint32_t dlog_ring_max_len(uint32_t subbuf_size)
 {
-	uint32_t max = subbuf_size - DLOG_START_SIZE - DLOG_HDR;
-
-	return max < 65528 ? max : 65528;
+	return subbuf_size - DLOG_START_SIZE - DLOG_HDR;
 }
 
 /* n % m for n below 2^48; 32-bit code has no 64-bit division. */
@@ -150,19 +154,28 @@ DLOG_INLINE uint32_t dlog_mod(uint64_t n, uint32_t m)
 #endif
 }
 
-/* Region address of the sub-buffer with this number. */
-DLOG_INLINE uint8_t *dlog_ring_subbuf(struct dlog_ring *r, uint64_t number)
+/* The division that dlog_ring_at() spares itself within a lap. */
+DLOG_COLD uint64_t dlog_ring_new_lap(struct dlog_ring *r, uint64_t position)
 {
-	uint64_t place = dlog_read64(&r->place);
-	uint64_t slot;
+	uint32_t shift = (uint32_t)__builtin_ctz(r->subbuf);
+	uint64_t slot = dlog_mod(position >> shift, r->nr_subbufs);
+	uint64_t off = slot << shift | (position & (r->subbuf - 1));
 
-	if (dlog_likely(place >> 24 == number)) {
-		slot = place & 0xffffff;
-	} else {
-		slot = dlog_mod(number, r->nr_subbufs);
-		dlog_write64(&r->place, number << 24 | slot);
-	}
-	return r->base + (size_t)(slot << r->shift) * 8;
+	dlog_write64(&r->lap, position - off);
+	return off;
+}
+
+/*
+ * Region address of a position.  Whatever lap some context has stored last,
+ * the answer is right: a position of another lap is out of its range.
+ */
+DLOG_INLINE uint8_t *dlog_ring_at(struct dlog_ring *r, uint64_t position)
+{
+	uint64_t off = position - dlog_read64(&r->lap);
+
+	if (dlog_unlikely(off >= r->size))
+		off = dlog_ring_new_lap(r, position);
+	return r->base + (size_t)off;
 }
 
 /* Full record count that @low are the low 16 bits of. */
@@ -191,66 +204,102 @@ DLOG_INLINE void dlog_ring_drop(struct dlog_ring *r)
 }
 
 /*
- * Write the START of the sub-buffer that begins at unit @at.  @near is the
- * counter r->records as it was before R; it lags behind the head by at most the records of one sub-buffer
- * for each context that is between its R and the loop below: far from the
- * 32768 that dlog_ring_extend() can bridge.
+ * Write the START of the sub-buffer that begins at @position, in which @old
+ * is the head that the reservation replaced.  @near is the counter
+ * r->records as it was before R; it lags behind the head by at most the
+ * records of one sub-buffer for each context that is between its R and the
+ * loop below: far from the 32768 that dlog_ring_extend() can bridge.
  */
-DLOG_FN void dlog_ring_switch(struct dlog_ring *r, uint64_t at, uint64_t near,
-			      uint64_t low, uint64_t time)
+DLOG_FN void dlog_ring_switch(struct dlog_ring *r, uint64_t position,
+			      uint64_t old, uint64_t near, uint64_t time)
 {
-	uint64_t full = dlog_ring_extend(near, low), old = near;
+	uint64_t full = dlog_ring_extend(near, DLOG_RING_COUNT(old));
 	struct dlog_start start = {
-		.position = at * 8,
+		.position = position,
 		.records = full,
 		.boot = r->boot,
 		.dropped = (uint32_t)dlog_read64(&r->dropped),
 	};
 
-	while (old < full && !dlog_cas64(&r->records, &old, full, r->local))
+	while (near < full && !dlog_cas64(&r->records, &near, full, r->local))
 		;
-	dlog_record_write(dlog_ring_subbuf(r, at >> r->shift), r->seed, at * 8,
+	dlog_record_write(dlog_ring_at(r, position), r->seed, position,
 			  DLOG_TYPE(DLOG_KIND_START, 0), time, false, 0, &start,
 			  sizeof(start));
+}
+
+/*
+ * Any append: against other contexts, and into the next sub-buffer when this
+ * one has no room, whose START is then written.
+ */
+DLOG_FN int dlog_ring_put_any(struct dlog_ring *r, uint32_t type, uint64_t time,
+			      bool tagged, uint32_t tag, const void *data,
+			      size_t len)
+{
+	uint64_t need = ((uint64_t)len + DLOG_HDR + 7) & ~UINT64_C(7);
+	uint64_t old = dlog_read64(&r->head), at, room, near = 0;
+
+	if (need > r->subbuf - DLOG_START_SIZE) {
+		dlog_ring_drop(r);
+		return -EMSGSIZE;
+	}
+	do {
+		at = DLOG_RING_POSITION(old);
+		room = -at & (r->subbuf - 1);
+		if (need > room) {
+			at += room;
+			near = dlog_read64(&r->records);
+			if (at + r->subbuf >= DLOG_POSITION_END) {
+				dlog_ring_drop(r);
+				return -ENOSPC;
+			}
+			at += DLOG_START_SIZE;
+		}
+	} while (
+		!dlog_cas64(&r->head, &old,
+			    DLOG_RING_HEAD(DLOG_RING_COUNT(old) + 1, at + need),
+			    r->local)); /* R */
+	if (need > room)
+		dlog_ring_switch(r, at - DLOG_START_SIZE, old, near, time);
+	dlog_record_write(dlog_ring_at(r, at), r->seed, at, type, time, tagged,
+			  tag, data, len);
+	dlog_ring_fence(r);
+	return 0;
+}
+
+/*
+ * What nearly every append comes to: a private ring, room in the sub-buffer
+ * and no other context meanwhile.  False: nothing was done.
+ */
+DLOG_INLINE bool dlog_ring_put_quick(struct dlog_ring *r, uint32_t type,
+				     uint64_t time, bool tagged, uint32_t tag,
+				     const void *data, size_t len)
+{
+	uint64_t units = ((uint64_t)len + DLOG_HDR + 7) / 8;
+	uint64_t old = dlog_read64(&r->head);
+	uint64_t at = DLOG_RING_POSITION(old);
+	uint64_t off = at - dlog_read64(&r->lap);
+
+	if (dlog_unlikely(units > (-old & r->quick)) ||
+	    dlog_unlikely(off >= r->size) ||
+	    dlog_unlikely(!dlog_cas64(&r->head, &old,
+				      old + units + DLOG_RING_HEAD(1, 0),
+				      true))) /* R */
+		return false;
+	dlog_record_write(r->base + (size_t)off, r->seed, at, type, time,
+			  tagged, tag, data, len);
+	return true;
 }
 
 /* dlog_ring_append() with both forms of data; see there. */
 DLOG_INLINE int dlog_ring_put(struct dlog_ring *r, uint32_t type, uint64_t time,
 			      bool tagged, uint32_t tag, const void *data,
-			      uint32_t len)
+			      size_t len)
 {
-	uint32_t need = DLOG_REC_SIZE(len) / 8;
-	uint64_t old = dlog_read64(&r->head);
-	uint64_t at, end, room, near = 0;
-
-	if (dlog_unlikely(len > 65528 ||
-			  need > r->units - DLOG_RING_START_UNITS)) {
-		dlog_ring_drop(r);
-		return -EMSGSIZE;
-	}
-	do {
-		at = old >> 16;
-		room = -at & (r->units - 1);
-		if (dlog_unlikely(need > room)) {
-			at += room + DLOG_RING_START_UNITS;
-			near = dlog_read64(&r->records);
-		}
-		end = at + need;
-		if (dlog_unlikely(end >= DLOG_RING_UNITS_END)) {
-			dlog_ring_drop(r);
-			return -ENOSPC;
-		}
-	} while (!dlog_cas64(&r->head, &old, end << 16 | ((old + 1) & 0xffff),
-			     r->local)); /* R */
-
-	if (dlog_unlikely(need > room))
-		dlog_ring_switch(r, at - DLOG_RING_START_UNITS, near,
-				 old & 0xffff, time);
-	dlog_record_write(dlog_ring_subbuf(r, at >> r->shift) +
-				  (at & (r->units - 1)) * 8,
-			  r->seed, at * 8, type, time, tagged, tag, data, len);
-	dlog_ring_fence(r);
-	return 0;
+	if (dlog_likely(
+		    dlog_ring_put_quick(r, type, time, tagged, tag, data, len)))
+		return 0;
+	return dlog_ring_put_any(r, type, time, tagged, tag, data, len);
 }
 
 /*
@@ -260,7 +309,7 @@ DLOG_INLINE int dlog_ring_put(struct dlog_ring *r, uint32_t type, uint64_t time,
  * context, NMI included; on a private ring the caller stays on its CPU.
  */
 DLOG_INLINE int dlog_ring_append(struct dlog_ring *r, uint32_t type,
-				 uint64_t time, const void *data, uint32_t len)
+				 uint64_t time, const void *data, size_t len)
 {
 	return dlog_ring_put(r, type, time, false, 0, data, len);
 }
@@ -268,7 +317,7 @@ DLOG_INLINE int dlog_ring_append(struct dlog_ring *r, uint32_t type,
 /* The same with four bytes before @data; @len counts @data alone. */
 DLOG_INLINE int dlog_ring_append_tagged(struct dlog_ring *r, uint32_t type,
 					uint64_t time, uint32_t tag,
-					const void *data, uint32_t len)
+					const void *data, size_t len)
 {
 	return dlog_ring_put(r, type, time, true, tag, data, len + 4);
 }
@@ -280,8 +329,8 @@ DLOG_INLINE void dlog_ring_tell(const struct dlog_ring *r, uint64_t *position,
 	uint64_t near = dlog_read64(&r->records);
 	uint64_t head = dlog_read64(&r->head);
 
-	*position = (head >> 16) * 8;
-	*records = dlog_ring_extend(near, head & 0xffff);
+	*position = DLOG_RING_POSITION(head);
+	*records = dlog_ring_extend(near, DLOG_RING_COUNT(head));
 }
 
 #endif

@@ -51,6 +51,9 @@ int memcmp(const void *a, const void *b, size_t n);
 #define dlog_unlikely(x) __builtin_expect(!!(x), 0)
 #define DLOG_INLINE static inline __attribute__((always_inline, unused))
 #define DLOG_FN static __attribute__((unused))
+/* One step at a time: fewer registers to save than all at once. */
+#define dlog_hide(x) __asm__ volatile("" : "+r"(x))
+#define DLOG_COLD static __attribute__((unused, __noinline__, cold))
 #endif
 
 /*

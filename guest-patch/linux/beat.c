@@ -93,8 +93,10 @@ static enum hrtimer_restart dlog_beat_timer(struct hrtimer *t)
 	u64 before = p->last, now = dlog_clock();
 
 	WRITE_ONCE(p->last, now);
+	dlog_epoch_begin();
 	dlog_beat(cpu, now, true);
 	if (cpu == cpumask_first(cpu_online_mask)) {
+		dlog_clock_tune();
 		dlog_beat_clock();
 		dlog_beat_control();
 		if (dlog.status == DLOG_ST_BOOTING &&

@@ -336,8 +336,8 @@ static ssize_t dlog_message(struct file *file, const char __user *from,
 	len -= at - text;
 	if (len && at[len - 1] == '\n')
 		len--;
-	ret = dlog_may_put();
-	if (!ret)
+	ret = -EAGAIN;
+	if (dlog_recording())
 		ret = dlog_append(DLOG_TYPE(DLOG_KIND_TEXT, pri), dlog_clock(),
 				  at, len);
 	kfree(text);

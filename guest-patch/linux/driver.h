@@ -3,6 +3,7 @@
  * driver.h - what the files of the driver share.
  *
  * main.c      rings and the exported appends; load and unload
+ * clock.c     the time of a record
  * find.c      where the region is, mapping it, keeping others away
  * kmsg.c      printk's lines into the ring
  * evidence.c  status, registers and stacks when something goes wrong
@@ -16,8 +17,10 @@
 #include <linux/cpumask.h>
 #include <linux/percpu.h>
 #include <linux/preempt.h>
-#include <linux/sched/clock.h>
 
+#include <linux/dlog.h>
+
+#include "clock.h"
 #include "dlog_region.h"
 
 struct device;
@@ -38,7 +41,6 @@ struct dlog_driver {
 	struct dlog_place place;
 	struct dlog_ring *rings; /* region.sb.nr_rings of them */
 	bool ready; /* appends have somewhere to go */
-	bool on; /* recording: neither user nor host stopped it */
 	bool user_stop, host_stop;
 	bool resumed; /* this boot was recorded before by an unloaded driver */
 	enum dlog_status status;
@@ -54,9 +56,9 @@ extern struct dlog_driver dlog;
  */
 DECLARE_PER_CPU(struct dlog_ring *, dlog_cpu_ring);
 
-/* Append, from any context.  Inlined once into each exported function. */
+/* Append at @time, from any context. */
 static __always_inline int dlog_put(u32 type, u64 time, bool tagged, u32 tag,
-				    const void *data, u32 len)
+				    const void *data, size_t len)
 {
 	int ret;
 
@@ -67,22 +69,9 @@ static __always_inline int dlog_put(u32 type, u64 time, bool tagged, u32 tag,
 	return ret;
 }
 
-/* 0, -ENODEV or -EAGAIN. */
-static __always_inline int dlog_may_put(void)
-{
-	if (likely(READ_ONCE(dlog.on)))
-		return 0;
-	return READ_ONCE(dlog.ready) ? -EAGAIN : -ENODEV;
-}
-
-static inline u64 dlog_clock(void)
-{
-	return local_clock();
-}
-
 /* Not for hot paths: one shared copy of dlog_put(), recording or not. */
 int dlog_append(u32 type, u64 time, const void *data, size_t len);
-/* Recompute dlog.on; tells the host.  Any context. */
+/* Recompute dlog_gate; tells the host.  Any context but NMI. */
 void dlog_update_recording(void);
 /* After hibernation: go on behind what others wrote meanwhile. */
 void dlog_rejoin(void);

@@ -100,6 +100,8 @@ static struct {
 	bool ok;
 } probe;
 
+static bool watch; /* seen.on or probe.text: each line has to be looked at */
+
 static const char *source = "nothing";
 
 static __always_inline struct prb_entry *
@@ -115,22 +117,42 @@ dlog_hook_arg(struct ftrace_regs *fregs)
 #endif
 }
 
-/* Text of the record with descriptor @d, or NULL when it has none. */
-static __always_inline const char *
-dlog_prb_text(const struct prb_head *rb, const struct prb_desc *d, u16 len)
-{
-	unsigned long size = 1UL << rb->size_bits;
-	unsigned long begin = d->text.begin & (size - 1);
+/* What the hook needs of the kernel's buffer, which stays the same one. */
+static struct {
+	const struct prb_head *rb;
+	unsigned long slots; /* mask of ids */
+	unsigned long size; /* of the text */
+	const struct prb_desc *descs;
+	const struct prb_info *infos;
+	const char *data;
+} prb __read_mostly;
 
-	if (d->text.begin & 1)
-		return NULL;
+static noinline notrace bool dlog_prb_learn(const struct prb_head *rb)
+{
+	if (prb.rb)
+		return false;
+	prb.slots = (1UL << rb->count_bits) - 1;
+	prb.size = 1UL << rb->size_bits;
+	prb.descs = rb->descs;
+	prb.infos = rb->infos;
+	prb.data = rb->data;
+	smp_store_release(&prb.rb, rb);
+	return true;
+}
+
+/*
+ * Where the text of the record with descriptor @d begins, as an offset, or
+ * something beyond the buffer.  An empty line has a made-up place, from which
+ * nothing is read.
+ */
+static __always_inline unsigned long dlog_prb_text(const struct prb_desc *d)
+{
+	unsigned long begin = d->text.begin, next = d->text.next;
+
 	/* A block that would cross the end lies at the start instead. */
-	if (d->text.begin >> rb->size_bits != d->text.next >> rb->size_bits &&
-	    d->text.next & (size - 1))
+	if (unlikely((begin ^ next) >= prb.size && next & (prb.size - 1)))
 		begin = 0;
-	if (begin + sizeof(long) + len > size)
-		return NULL;
-	return rb->data + begin + sizeof(long);
+	return (begin & (prb.size - 1)) + sizeof(long);
 }
 
 /*
@@ -160,24 +182,31 @@ static void notrace dlog_kmsg_hook(unsigned long ip, unsigned long parent,
 				   struct ftrace_regs *fregs)
 {
 	const struct prb_entry *e = dlog_hook_arg(fregs);
-	const struct prb_head *rb = e->rb;
-	unsigned long slot = e->id & ((1UL << rb->count_bits) - 1);
-	const struct prb_info *info = &rb->infos[slot];
-	u16 len = info->text_len, from = 0;
-	u64 id = (u64)e->id << 16, open;
+	const struct prb_info *info;
+	unsigned long slot, at;
 	const char *text;
+	u64 id, open;
 	u32 caller;
+	u16 len, from = 0;
 
-	text = dlog_prb_text(rb, &rb->descs[slot], len);
-	if (!text)
+	if (unlikely(e->rb != smp_load_acquire(&prb.rb)) &&
+	    !dlog_prb_learn(e->rb))
 		return;
-	if (unlikely(seen.on || probe.text))
+	slot = e->id & prb.slots;
+	info = &prb.infos[slot];
+	len = info->text_len;
+	at = dlog_prb_text(&prb.descs[slot]);
+	if (unlikely(at + len > prb.size))
+		return;
+	text = prb.data + at;
+	if (unlikely(data_race(watch)))
 		dlog_kmsg_slow(info, text, len);
 	/* Level and facility say that it is the kernel that speaks. */
 	if (unlikely(info->level == 0 && info->facility == 0))
 		dlog_kmsg_alarm(text, len);
-	if (!READ_ONCE(dlog.on))
+	if (!dlog_recording())
 		return;
+	id = (u64)e->id << 16;
 	open = READ_ONCE(dlog_kmsg_open);
 	caller = (info->caller_id & DLOG_CALLER_ID) |
 		 (info->caller_id & PRB_CALLER_CPU ? DLOG_CALLER_CPU : 0);
@@ -191,9 +220,12 @@ static void notrace dlog_kmsg_hook(unsigned long ip, unsigned long parent,
 		caller |= DLOG_CALLER_OPEN;
 		WRITE_ONCE(dlog_kmsg_open, id | len);
 	}
-	dlog_put(DLOG_TYPE(DLOG_KIND_PRINTK,
-			   DLOG_PRI(info->facility, info->level)),
-		 info->ts_nsec, true, caller, text + from, len - from + 4);
+	/* printk has interrupts off here. */
+	dlog_ring_put(raw_cpu_read(dlog_cpu_ring),
+		      DLOG_TYPE(DLOG_KIND_PRINTK,
+				DLOG_PRI(info->facility, info->level)),
+		      info->ts_nsec, true, caller, text + from,
+		      (size_t)len - from + 4);
 }
 
 static struct ftrace_ops hook_ops = {
@@ -230,7 +262,7 @@ static struct tracepoint *console_tp;
 
 static void notrace dlog_console_event(void *data, const char *text, size_t len)
 {
-	if (READ_ONCE(dlog.on))
+	if (dlog_recording())
 		dlog_put(DLOG_TYPE(DLOG_KIND_PRINTK, DLOG_PRI(0, 6)),
 			 dlog_clock(), true, DLOG_CALLER_UNKNOWN, text,
 			 min_t(size_t, len, 4096) + 4);
@@ -316,7 +348,7 @@ static void dlog_take_over(u64 *next)
 	       kmsg_dump_get_line(&iter, true, line, sizeof(line) - 1, &len)) {
 		/* cur_seq is behind the record that was read. */
 		seq = iter.cur_seq - 1;
-		if (!dlog_seen(seq) && READ_ONCE(dlog.on))
+		if (!dlog_seen(seq) && dlog_recording())
 			dlog_take_line(line, len);
 		*next = iter.cur_seq;
 	}
@@ -328,6 +360,7 @@ static void dlog_seen_start(u64 from)
 	bitmap_zero(seen.bits, SEEN_MAX);
 	seen.from = from;
 	WRITE_ONCE(seen.on, true);
+	WRITE_ONCE(watch, true);
 }
 
 /*
@@ -338,6 +371,7 @@ static void dlog_seen_end(u64 *next)
 {
 	synchronize_rcu();
 	dlog_take_over(next);
+	WRITE_ONCE(watch, false);
 	WRITE_ONCE(seen.on, false);
 }
 
@@ -352,6 +386,7 @@ int dlog_kmsg_start(void)
 		dlog_seen_end(&next);
 		return 0;
 	}
+	WRITE_ONCE(watch, false);
 	WRITE_ONCE(seen.on, false);
 	if (!dlog_console_start()) {
 		pr_err("neither ftrace nor the console tracepoint can be had: printk is not recorded\n");

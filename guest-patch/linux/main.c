@@ -9,12 +9,14 @@
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/bitmap.h>
 #include <linux/dlog.h>
 #include <linux/fs.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/slab.h>
 #include <linux/smp.h>
+#include <linux/spinlock.h>
 #include <linux/timekeeping.h>
 #include <linux/utsname.h>
 #include <linux/uuid.h>
@@ -35,46 +37,69 @@ struct dlog_driver dlog __read_mostly;
 DEFINE_PER_CPU(struct dlog_ring *, dlog_cpu_ring);
 static DEFINE_MUTEX(dlog_catalog_lock);
 
-int dlog_write(unsigned int level, const char *text, size_t len)
-{
-	int ret = dlog_may_put();
+u8 dlog_gate[DLOG_GATES] __read_mostly = { [0 ... DLOG_GATES - 1] = 1 };
+EXPORT_SYMBOL_GPL(dlog_gate);
+static DECLARE_BITMAP(dlog_off, DLOG_GATES);
+static DEFINE_RAW_SPINLOCK(dlog_gate_lock);
 
-	if (unlikely(ret))
-		return ret;
+static_assert(DLOG_GATES == DLOG_EVENT_MAX + 1);
+
+/* Whatever kept the append below from its quick way; preemption is off. */
+static noinline notrace int dlog_put_slow(u32 type, const void *data,
+					  size_t len)
+{
+	int ret = dlog_ring_put_any(raw_cpu_read(dlog_cpu_ring), type,
+				    dlog_epoch_begin(), false, 0, data, len);
+
+	preempt_enable_notrace();
+	return ret;
+}
+
+/* Append now.  Calls nothing on the quick way: no register is saved. */
+static __always_inline int dlog_put_now(u32 type, const void *data, size_t len)
+{
+	u64 now;
+
+	preempt_disable_notrace();
+	if (likely(dlog_clock_quick(&now)) &&
+	    likely(dlog_ring_put_quick(raw_cpu_read(dlog_cpu_ring), type, now,
+				       false, 0, data, len))) {
+		preempt_enable_notrace();
+		return 0;
+	}
+	return dlog_put_slow(type, data, len);
+}
+
+notrace int __dlog_write(unsigned int level, const char *text, size_t len)
+{
 	if (unlikely(level > 7))
 		return -EINVAL;
-	return dlog_put(DLOG_TYPE(DLOG_KIND_TEXT, level), dlog_clock(), false,
-			0, text, min_t(size_t, len, DLOG_SUBBUF_MAX));
+	return dlog_put_now(DLOG_TYPE(DLOG_KIND_TEXT, level), text, len);
 }
-EXPORT_SYMBOL_GPL(dlog_write);
+EXPORT_SYMBOL_GPL(__dlog_write);
 
 int dlog_printf(unsigned int level, const char *fmt, ...)
 {
 	char text[1024];
 	va_list args;
-	int len = dlog_may_put();
+	int len;
 
-	if (len)
-		return len;
+	if (!dlog_recording())
+		return -EAGAIN;
 	va_start(args, fmt);
 	len = vscnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
-	return dlog_write(level, text, len);
+	return __dlog_write(level, text, len);
 }
 EXPORT_SYMBOL_GPL(dlog_printf);
 
-int dlog_event(int id, const void *data, size_t len)
+notrace int __dlog_event(int id, const void *data, size_t len)
 {
-	int ret = dlog_may_put();
-
-	if (unlikely(ret))
-		return ret;
-	if (unlikely(id <= 0 || id > DLOG_EVENT_MAX))
+	if (unlikely(id - 1U >= DLOG_EVENT_MAX))
 		return -EINVAL;
-	return dlog_put(DLOG_TYPE(DLOG_KIND_EVENT, id), dlog_clock(), false, 0,
-			data, min_t(size_t, len, DLOG_SUBBUF_MAX));
+	return dlog_put_now(DLOG_TYPE(DLOG_KIND_EVENT, id), data, len);
 }
-EXPORT_SYMBOL_GPL(dlog_event);
+EXPORT_SYMBOL_GPL(__dlog_event);
 
 int dlog_event_register(const char *name, const char *fields)
 {
@@ -95,12 +120,6 @@ int dlog_event_register(const char *name, const char *fields)
 }
 EXPORT_SYMBOL_GPL(dlog_event_register);
 
-bool dlog_recording(void)
-{
-	return READ_ONCE(dlog.on);
-}
-EXPORT_SYMBOL_GPL(dlog_recording);
-
 int dlog_append(u32 type, u64 time, const void *data, size_t len)
 {
 	if (!READ_ONCE(dlog.ready))
@@ -110,11 +129,35 @@ int dlog_append(u32 type, u64 time, const void *data, size_t len)
 
 void dlog_update_recording(void)
 {
-	bool on = dlog.ready && !dlog.user_stop && !dlog.host_stop;
+	unsigned long flags;
+	bool stopped;
 
-	WRITE_ONCE(dlog.on, on);
-	dlog_put32(&dlog_region_state(&dlog.region)->recording, on);
+	raw_spin_lock_irqsave(&dlog_gate_lock, flags);
+	stopped = !dlog.ready || dlog.user_stop || dlog.host_stop;
+	if (stopped != dlog_gate[0]) {
+		for (int i = 0; i < DLOG_GATES; i++)
+			WRITE_ONCE(dlog_gate[i],
+				   stopped || test_bit(i, dlog_off));
+		dlog_put32(&dlog_region_state(&dlog.region)->recording,
+			   !stopped);
+	}
+	raw_spin_unlock_irqrestore(&dlog_gate_lock, flags);
 }
+
+int dlog_event_switch(int id, bool on)
+{
+	unsigned long flags;
+
+	if (id - 1U >= DLOG_EVENT_MAX)
+		return -EINVAL;
+	raw_spin_lock_irqsave(&dlog_gate_lock, flags);
+	__assign_bit(id, dlog_off, !on);
+	if (!dlog_gate[0])
+		WRITE_ONCE(dlog_gate[id], !on);
+	raw_spin_unlock_irqrestore(&dlog_gate_lock, flags);
+	return 0;
+}
+EXPORT_SYMBOL_GPL(dlog_event_switch);
 
 /*
  * The kernel's own random name of this boot, by which a driver that is
@@ -145,9 +188,11 @@ static void dlog_rejoin_cpu(void *unused)
 	struct dlog_ring_end end;
 
 	dlog_ring_find_end(&dlog.region, r - dlog.rings, &end);
-	while (end.next / 8 > old >> 16 &&
+	dlog_clock_forget();
+	while (end.next > DLOG_RING_POSITION(old) &&
 	       !dlog_cas64(&r->head, &old,
-			   (end.next / 8) << 16 | (old & 0xffff), r->local))
+			   DLOG_RING_HEAD(DLOG_RING_COUNT(old), end.next),
+			   r->local))
 		;
 }
 
@@ -248,6 +293,7 @@ static int __init dlog_init(void)
 {
 	int ret;
 
+	dlog_clock_tune();
 	dlog.period_ms = clamp(heartbeat_ms, 100U, 60000U);
 	ret = dlog_find(&dlog.place);
 	if (ret)

@@ -26,9 +26,10 @@ DLOG_ATTR(label, "%.*s", (int)sizeof(dlog.region.sb.label),
 	  dlog.region.sb.label);
 DLOG_ATTR(boot, "%u", dlog.region.boot);
 DLOG_ATTR(status, "%s", dlog_name_status(READ_ONCE(dlog.status)));
-DLOG_ATTR(recording, "%d", READ_ONCE(dlog.on));
+DLOG_ATTR(recording, "%d", dlog_recording());
 DLOG_ATTR(printk_source, "%s", dlog_kmsg_source());
 DLOG_ATTR(heartbeat_ms, "%u", dlog.period_ms);
+DLOG_ATTR(clock_error_ns, "%d", dlog_clock_error());
 
 /* "ring position records dropped", one ring a line. */
 static ssize_t rings_show(struct device *dev, struct device_attribute *attr,
@@ -49,19 +50,13 @@ static ssize_t rings_show(struct device *dev, struct device_attribute *attr,
 static DEVICE_ATTR_RO(rings);
 
 static struct attribute *dlog_attrs[] = {
-	&dev_attr_address.attr,
-	&dev_attr_size.attr,
-	&dev_attr_placement.attr,
-	&dev_attr_memory_type.attr,
-	&dev_attr_uuid.attr,
-	&dev_attr_label.attr,
-	&dev_attr_boot.attr,
-	&dev_attr_status.attr,
-	&dev_attr_recording.attr,
-	&dev_attr_printk_source.attr,
-	&dev_attr_heartbeat_ms.attr,
-	&dev_attr_rings.attr,
-	NULL,
+	&dev_attr_address.attr,	     &dev_attr_size.attr,
+	&dev_attr_placement.attr,    &dev_attr_memory_type.attr,
+	&dev_attr_uuid.attr,	     &dev_attr_label.attr,
+	&dev_attr_boot.attr,	     &dev_attr_status.attr,
+	&dev_attr_recording.attr,    &dev_attr_printk_source.attr,
+	&dev_attr_heartbeat_ms.attr, &dev_attr_clock_error_ns.attr,
+	&dev_attr_rings.attr,	     NULL,
 };
 
 static const struct attribute_group dlog_group = {

@@ -9,7 +9,7 @@
  * costs a few multiplications however long a record it claims to hold.
  *
  * Relies on the check being a polynomial: with P[0] = 0 and
- * P[i + 1] = P[i] * K + fold(w[i]), the hash over n words from word i that
+ * P[i + 1] = P[i] * K + mix(w[i]), the hash over n words from word i that
  * starts from h is h * K^n + P[i + n] - P[i] * K^n.
  */
 #include <stdlib.h>
@@ -63,11 +63,11 @@ enum dlog_record_state dlog_scan_probe(struct dlog_scan *s, uint32_t off,
 	check = (uint32_t)w0;
 	top = (uint32_t)(w0 >> 32);
 	need = DLOG_REC_SIZE(top & 0xffff);
-	if (!check || need > s->size - off)
+	if (!(top >> 16) || need > s->size - off)
 		return DLOG_RECORD_NONE;
 	*size = need;
-	h = dlog_record_hash_head(s->seed, s->base + off, top);
-	if (check == dlog_hash_final(h))
+	h = dlog_hash_start(s->seed, s->base + off, top);
+	if (check == dlog_hash_open(h))
 		return DLOG_RECORD_OPEN;
 	h = scan_range(s, h, off / 8 + 1, need / 8 - 1);
 	return check == dlog_hash_final(h) ? DLOG_RECORD_FULL

@@ -31,35 +31,33 @@ while len(KPOW) <= 65536 // 8:
 # ---- 1. The check ----
 def mix(w):
     w = w * C & MASK
-    return w ^ (w >> 32)
+    return (w << 32 | w >> 32) & MASK
 
-def init(seed, position):
-    return mix(seed + position)
+def start(seed, position, x):
+    return (seed + position + (x << 32)) & MASK
 
 def word(h, w):
     return (h * K + mix(w)) & MASK
 
-def finish(h):
-    h = (h ^ (h >> 32)) * C & MASK
-    return (h ^ (h >> 29)) * C & MASK
+def fold(a, b):
+    return (a * b ^ (a * b) >> 64) & MASK
 
 def final(h):
-    return finish(h) >> 32 or 1
+    return fold(h, C) >> 32
 
 def make_seed(uuid, n):
     first, last = struct.unpack('<QQ', uuid)
-    h = finish(word(word(mix(first), last), n))
-    return h ^ (h >> 32)
+    return fold(fold(word(start(first, 0, n), last), C), K)
 
 def proves(buf, seed, position):
     """Does this whole checked object carry the right check?"""
     if len(buf) < 8 or len(buf) % 8:
         return False
     check, x = struct.unpack_from('<II', buf)
-    h = word(init(seed, position), x)
+    h = start(seed, position, x)
     for w in struct.unpack_from('<%dQ' % (len(buf) // 8 - 1), buf, 8):
         h = word(h, w)
-    return check == final(h)
+    return x != 0 and check == final(h)
 
 def text(field):
     """A NUL-padded field. Guess: it ends at its first NUL; bad UTF-8 is replaced."""
@@ -225,11 +223,11 @@ def scan(buf, position, seed):
         top = w >> 32
         length = top & 0xffff
         end = i + 2 + ((length + 7) >> 3)
-        if check == 0 or end > count:       # a check is never 0; none crosses the end
+        if top >> 16 == 0 or end > count:   # a type is never 0; none crosses the end
             i += 1
             continue
-        h = word(init(seed, position + 8 * i), top)
-        if final(h) == check:
+        h = start(seed, position + 8 * i, top)
+        if h * K >> 32 & 0xffffffff == check:
             committed = False
         else:
             h = ((h - sums[i + 1]) * KPOW[end - i - 1] + sums[end]) & MASK

@@ -96,20 +96,20 @@ run_region(const void *mem, size_t size,
 static inline void repair_record(uint8_t *p, size_t room, uint64_t seed,
 				 uint64_t position, bool open)
 {
-	uint32_t top, need;
+	uint32_t top, need, check;
 	uint64_t h;
 
 	if (room < DLOG_HDR)
 		return;
 	top = dlog_load32(p + 4);
 	need = DLOG_REC_SIZE(top & 0xffff);
-	h = dlog_record_hash_head(seed, position, top);
+	h = dlog_hash_start(seed, position, top);
 	if (!open && need > room)
 		return;
 	for (uint32_t i = 8; !open && i < need; i += 8)
 		h = dlog_hash_word(h, dlog_load64(p + i));
-	h = dlog_hash_final(h);
-	memcpy(p, &h, 4);
+	check = open ? dlog_hash_open(h) : dlog_hash_final(h);
+	memcpy(p, &check, 4);
 }
 
 static inline void repair_super(uint8_t *p)

@@ -217,13 +217,12 @@ static bool geometry(struct maker *m, const char *cmd, char *p)
 static uint8_t *next_place(struct maker *m, uint32_t len)
 {
 	struct dlog_ring *r = &m->rings[m->ring];
-	uint64_t at = r->head >> 16, room = -at & (r->units - 1);
+	uint64_t at = DLOG_RING_POSITION(r->head);
+	uint64_t room = -at & (r->subbuf - 1);
 
-	if (DLOG_REC_SIZE(len) / 8 > room)
-		at += room + DLOG_RING_START_UNITS;
-	return r->base + (at / r->units % r->nr_subbufs * r->units +
-			  (at & (r->units - 1))) *
-				 8;
+	if (DLOG_REC_SIZE(len) > room)
+		at += room + DLOG_START_SIZE;
+	return r->base + at % r->size;
 }
 
 static void remember(struct maker *m, uint32_t len)
@@ -318,10 +317,9 @@ static void torn_record(struct maker *m, char *p)
 
 	at = next_place(m, (uint32_t)n);
 	append(m, type, time, t, n);
-	head = (r->head >> 16) * 8 - DLOG_REC_SIZE(n);
+	head = DLOG_RING_POSITION(r->head) - DLOG_REC_SIZE(n);
 	top = type << 16 | (uint32_t)n;
-	dlog_put32(at,
-		   dlog_hash_final(dlog_record_hash_head(r->seed, head, top)));
+	dlog_put32(at, dlog_hash_open(dlog_hash_start(r->seed, head, top)));
 }
 
 static void fill(struct maker *m, char *p)
@@ -387,7 +385,10 @@ static bool record(struct maker *m, const char *cmd, char *p)
 	} else if (!strcmp(cmd, "note")) {
 		note(m, p);
 	} else if (!strcmp(cmd, "drop")) {
-		dlog_ring_append(&m->rings[m->ring], 2, 0, "", 65529);
+		static const char longer[DLOG_SUBBUF_MAX];
+
+		dlog_ring_append(&m->rings[m->ring], 2, 0, longer,
+				 sizeof(longer));
 	} else {
 		return false;
 	}

@@ -128,9 +128,9 @@ static void in_flight_one(uint32_t steps, uint32_t others, uint32_t before)
 	for (uint32_t i = 0; i < 15 && i < steps; i++)
 		memcpy(p + i * 8, done + i * 8, 8);
 	if (steps) {
-		uint32_t open = dlog_hash_final(dlog_record_hash_head(
-			dlog_region_seed(&f.w.rg, 0), copy.position,
-			dlog_load32(done + 4)));
+		uint32_t open = dlog_hash_open(
+			dlog_hash_start(dlog_region_seed(&f.w.rg, 0),
+					copy.position, dlog_load32(done + 4)));
 		memcpy(p, &open, 4);
 	}
 	(void)n;

@@ -360,7 +360,7 @@ static inline uint32_t w_partial(struct world *w, uint32_t ring, uint32_t len,
 		uint32_t size = entered && !off ? 40 : rec;
 		uint64_t pos = t->position - (off ? 0 : entered ? 40 : 0);
 		uint32_t top = dlog_load32(new + off + 4);
-		uint32_t open = dlog_hash_final(dlog_record_hash_head(
+		uint32_t open = dlog_hash_open(dlog_hash_start(
 			dlog_region_seed(&w->rg, ring), pos, top));
 
 		for (uint32_t i = 0; i < size; i += 8)

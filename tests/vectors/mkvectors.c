@@ -195,7 +195,7 @@ static void tear(struct vector *v, uint32_t ring, uint32_t len)
 	p = at(v, ring, n->position);
 	memcpy(word0, p, 8);
 	memset(p, 0, need);
-	dlog_put32(p, dlog_hash_final(dlog_record_hash_head(
+	dlog_put32(p, dlog_hash_open(dlog_hash_start(
 			      dlog_region_seed(&v->rg, ring), n->position,
 			      DLOG_TYPE(DLOG_KIND_TEXT, 6) << 16 | len)));
 	memcpy(p + 4, word0 + 4, 4);

@@ -102,6 +102,11 @@ DEFAULT_WORD4(none, NO_ATTR)
  *   polyb  mix is fold, multiply, fold
  *   poly   mix is multiply, fold; the seed is taken to be well mixed
  *   poly4  poly, four words at a time
+ *   polyl  poly4 with a linear start: seed + position + (type, length) << 32,
+ *	    one multiplication for all three; one multiplication at the end
+ *   polyl2 the same with two multiplications at the end
+ *   polyw  the same with one of 64 by 64 to 128 bits at the end
+ *   polyr  polyw whose mix is multiply, exchange the halves
  *   polyh  words of 32 bits instead of a mix
  */
 static ALWAYS_INLINE u64 fold(u64 w)
@@ -112,6 +117,11 @@ static ALWAYS_INLINE u64 fold(u64 w)
 static ALWAYS_INLINE u64 mixc(u64 w)
 {
 	return fold(w * MUL1);
+}
+
+static ALWAYS_INLINE u64 mixr(u64 w)
+{
+	return rotl64(w * MUL1, 32);
 }
 
 static ALWAYS_INLINE u64 mixb(u64 w)
@@ -183,6 +193,48 @@ POLY_BODY(poly, mixc, mixc(seed + pos), final3)
 DEFAULT_WORD4(poly, NO_ATTR)
 POLY_BODY(poly4, mixc, mixc(seed + pos), final3)
 POLY_WORD4(poly4, mixc)
+
+/* Type and length join the start; whether it is 0 the reader sees by them. */
+static ALWAYS_INLINE u32 final1z(u64 h)
+{
+	return (u32)(fold(h) * MUL1 >> 32);
+}
+
+/* All 128 bits of one product, folded. */
+static ALWAYS_INLINE u32 finalw(u64 h)
+{
+	unsigned __int128 p = (unsigned __int128)h * MUL1;
+
+	return (u32)(((u64)p ^ (u64)(p >> 64)) >> 32);
+}
+
+#define POLYL(name, mix, finalfn)                                              \
+	typedef u64 name##_t;                                                  \
+	static ALWAYS_INLINE u64 name##_init(u64 seed, u64 pos)                \
+	{                                                                      \
+		return seed + pos;                                             \
+	}                                                                      \
+	static ALWAYS_INLINE u64 name##_word(u64 h, u64 w)                     \
+	{                                                                      \
+		return h * PHI + mix(w);                                       \
+	}                                                                      \
+	static ALWAYS_INLINE u64 name##_head(u64 h, u32 meta, u64 time)        \
+	{                                                                      \
+		return (h + ((u64)meta << 32)) * PHI + mix(time);              \
+	}                                                                      \
+	static ALWAYS_INLINE u32 name##_final(u64 h)                           \
+	{                                                                      \
+		return finalfn(h);                                             \
+	}
+
+POLYL(polyl, mixc, final1z)
+POLY_WORD4(polyl, mixc)
+POLYL(polyl2, mixc, final3)
+POLY_WORD4(polyl2, mixc)
+POLYL(polyw, mixc, finalw)
+POLY_WORD4(polyw, mixc)
+POLYL(polyr, mixr, finalw)
+POLY_WORD4(polyr, mixr)
 
 typedef u64 polyh_t;
 static ALWAYS_INLINE u64 polyh_init(u64 seed, u64 pos)
@@ -360,6 +412,10 @@ DEFAULT_WORD4(crchw, CRCHW_ATTR)
 	X(polyb, NO_ATTR) \
 	X(poly, NO_ATTR) \
 	X(poly4, NO_ATTR) \
+	X(polyl, NO_ATTR) \
+	X(polyl2, NO_ATTR) \
+	X(polyw, NO_ATTR) \
+	X(polyr, NO_ATTR) \
 	X(polyh, NO_ATTR) \
 	X(fx, NO_ATTR) \
 	X(fx2, NO_ATTR) \
