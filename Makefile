@@ -25,6 +25,7 @@ LIB_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(wildcard host-tools/lib/*.c))
 LIBS := $(B)/lib/libdlog.a $(B)/lib/libdlog.so.$(VERSION)
 LDLIBS_qemu := -ljansson
 UNIT := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/*.c))
+STRESS := $(patsubst tests/stress/%.c,$(B)/tests/stress/%,$(wildcard tests/stress/*.c))
 
 .PHONY: all host guest check check-long demo bench scenarios scenarios-long \
 	install clean help setup lint vectors
@@ -70,6 +71,11 @@ $(UNIT): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/lib/libdlog.a
 	@echo "  LD      $@"
 	$(Q)$(CC) $(SAN) -o $@ $^ $(LDFLAGS) -lcmocka -lpthread
 
+$(STRESS): $(B)/tests/stress/%: $(B)/obj/tests/stress/%.o $(B)/lib/libdlog.a
+	@mkdir -p $(@D)
+	@echo "  LD      $@"
+	$(Q)$(CC) $(SAN) -o $@ $^ $(LDFLAGS) -lpthread
+
 # ---- test programs ----
 
 # The same unit tests with the sanitizers, by clang and in 32 bit.
@@ -95,7 +101,7 @@ $(B)/tests/mkvectors.clang: tests/vectors/mkvectors.c $(wildcard shared-abi/*.h)
 	@mkdir -p $(@D)
 	$(Q)clang -O3 -march=native $(WARN) -std=gnu11 -Ishared-abi -o $@ $<
 
-tools: $(UNIT) $(B)/tests/mkregion $(B)/tests/mutate $(B)/tests/mkvectors
+tools: $(UNIT) $(STRESS) $(B)/tests/mkregion $(B)/tests/mutate $(B)/tests/mkvectors
 
 asan:
 	$(Q)$(MAKE) --no-print-directory B=$(B)/asan SAN="$(SAN_FLAGS)" CFLAGS="-O1 -g" host tools
@@ -104,6 +110,12 @@ asan:
 clang:
 	$(Q)$(MAKE) --no-print-directory B=$(B)/clang CC=clang host tools
 	$(Q)for t in $(notdir $(UNIT)); do ln -sf ../clang/tests/$$t $(B)/tests/$$t.clang; done
+
+# ThreadSanitizer sees threads, not signals nor other processes: writers only.
+tsan:
+	$(Q)$(MAKE) --no-print-directory B=$(B)/tsan SAN=-fsanitize=thread $(B)/tsan/tests/stress/writers
+	$(Q)mkdir -p $(B)/tests/stress
+	$(Q)ln -sf ../../tsan/tests/stress/writers $(B)/tests/stress/writers.tsan
 
 # shared-abi compiles everywhere a producer lives.
 FREESTANDING := -std=gnu11 -ffreestanding -nostdlib -Wall -Wextra -Wshadow -Werror -O2 -Ishared-abi
@@ -156,7 +168,7 @@ demo: setup
 
 built: setup-all
 	$(Q)$(MAKE) --no-print-directory all tools
-	$(Q)$(MAKE) --no-print-directory asan clang freestanding \
+	$(Q)$(MAKE) --no-print-directory asan clang tsan freestanding \
 		$(B)/tests/mkvectors.m32 $(B)/tests/mkvectors.clang
 
 check: built
@@ -174,9 +186,10 @@ scenarios-long: setup-all
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)tests/run --long 'scenarios/*'
 
-bench: setup
+bench:
+	$(Q)tests/guest/setup build guest bench
 	$(Q)$(MAKE) --no-print-directory all
-	$(Q)tests/bench/run
+	$(Q)DLOG_BUILD=$(abspath $(B)) tests/bench/run $(BENCH_ARGS)
 
 C_FILES := $(shell git ls-files '*.c' '*.h' 2>/dev/null)
 lint:
@@ -221,7 +234,7 @@ help:
 	@echo "make clean        remove build/"
 	@echo "V=1 shows commands; CC, CFLAGS, KERNELS=\"6.1 6.12\" as usual"
 
-.PHONY: tools asan clang freestanding guest built setup-all
+.PHONY: tools asan clang tsan freestanding guest built setup-all
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
 

@@ -16,51 +16,46 @@ READER = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'reader.py')
 MOD = 1 << 64
 UUID = bytes(range(1, 17))
 SUB = 4096
+K = 0x9e3779b97f4a7c15
+C = 0xd6e8feb86659fd93
 
 
 # ---- the writer ----
 def stir(w):
-    w = w * 0xd6e8feb86659fd93 % MOD
-    return w ^ w >> 32
+    w = w * C % MOD
+    return w % 2 ** 32 * 2 ** 32 + w // 2 ** 32
 
 
 def mix(h, w):
-    return (h * 0x9e3779b97f4a7c15 + stir(w)) % MOD
+    return (h * K + stir(w)) % MOD
 
 
-def begin(seed, position):
-    return stir((seed + position) % MOD)
+def begin(seed, position, x):
+    return (seed + position + x * 2 ** 32) % MOD
 
 
-def end(h):
-    h = (h ^ h >> 32) * 0xd6e8feb86659fd93 % MOD
-    return (h ^ h >> 29) * 0xd6e8feb86659fd93 % MOD
-
-
-def finish(h):
-    c = end(h) >> 32
-    return c if c else 1
+def fold(a, b):
+    return a * b % MOD ^ a * b // MOD
 
 
 def seed_of(uuid, n):
-    h = stir(int.from_bytes(uuid[:8], 'little'))
-    h = end(mix(mix(h, int.from_bytes(uuid[8:], 'little')), n))
-    return h ^ h >> 32
+    h = begin(int.from_bytes(uuid[:8], 'little'), 0, n)
+    return fold(fold(mix(h, int.from_bytes(uuid[8:], 'little')), C), K)
 
 
 def checked(seed, position, obj):
     """obj with its first four bytes replaced by the check."""
-    h = mix(begin(seed, position), int.from_bytes(obj[4:8], 'little'))
+    h = begin(seed, position, int.from_bytes(obj[4:8], 'little'))
     for i in range(8, len(obj), 8):
         h = mix(h, int.from_bytes(obj[i:i + 8], 'little'))
-    return struct.pack('<I', finish(h)) + obj[4:]
+    return struct.pack('<I', fold(h, C) // 2 ** 32) + obj[4:]
 
 
 def record(seed, position, kind, arg, time, data, is_open=False):
     top = (kind | arg << 4) << 16 | len(data)
     obj = struct.pack('<IIQ', 0, top, time) + data + bytes(-len(data) % 8)
     if is_open:             # only the first word is stored
-        return struct.pack('<II', finish(mix(begin(seed, position), top)), top)
+        return struct.pack('<II', begin(seed, position, top) * K % MOD // 2 ** 32, top)
     return checked(seed, position, obj)
 
 

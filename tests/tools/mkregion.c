@@ -174,7 +174,7 @@ static void format(struct maker *m)
 	memcpy(m->map + sb->backup_off, sb, sizeof(*sb));
 	m->rg.base = m->map;
 	m->rg.sb = *sb;
-	m->rings = calloc(sb->nr_rings, sizeof(*m->rings));
+	m->rings = aligned_alloc(128, sb->nr_rings * sizeof(*m->rings));
 	m->ends = calloc(sb->nr_rings, sizeof(*m->ends));
 	if (!m->rings || !m->ends)
 		fail(m, "no memory");
