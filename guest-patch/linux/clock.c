@@ -11,9 +11,9 @@
 #include <asm/tsc.h>
 
 /* Readings further apart than this are not worth keeping. */
-#define DLOG_EPOCH_APART (1 << 14)
+#define DLOG_EPOCH_APART (1 << 13)
 /* A difference that no frequency explains, ns. */
-#define DLOG_EPOCH_WRONG 50000
+#define DLOG_EPOCH_WRONG 20000
 
 DEFINE_PER_CPU(struct dlog_epoch, dlog_epoch) = { .number = ~0U };
 u64 dlog_clock_mult __read_mostly;
@@ -70,6 +70,8 @@ void dlog_clock_tune(void)
 {
 	u64 mult = tsc_khz ? div_u64((u64)NSEC_PER_MSEC << 32, tsc_khz) : 0;
 
+	if (check_tsc_unstable())
+		WRITE_ONCE(dlog_clock_plain, true);
 	if (mult != dlog_clock_mult)
 		WRITE_ONCE(dlog_clock_mult, mult);
 }

@@ -13,8 +13,9 @@
  * off within one epoch (1 ns for each ppm at 1 GHz).  It does not add up,
  * since every epoch begins anew.  Each beginning is also compared with what
  * the epoch before would have said; the largest difference is
- * /sys/class/misc/dlog/clock_error_ns, and a CPU whose clock is no line over
- * the counter makes the driver use local_clock() alone from then on.
+ * /sys/class/misc/dlog/clock_error_ns.  Where the kernel calls the counter
+ * unstable it sets its clock right at each tick, and the clock is no line:
+ * then, and from a difference of 20 us on, local_clock() alone is used.
  *
  * Any context.  An NMI between the two stores of a new epoch reads the old
  * number or does not care: the number is stored last and read last, and the
@@ -32,7 +33,7 @@ static inline u64 dlog_clock(void)
 	return local_clock();
 }
 
-/* Read tsc_khz anew.  From time to time, any context. */
+/* Read anew what the kernel thinks of the counter.  From time to time, any context. */
 void dlog_clock_tune(void);
 /* The counter may have been set back (suspend): begin anew on this CPU. */
 void dlog_clock_forget(void);

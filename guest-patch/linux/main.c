@@ -48,8 +48,8 @@ static_assert(DLOG_GATES == DLOG_EVENT_MAX + 1);
 static noinline notrace int dlog_put_slow(u32 type, const void *data,
 					  size_t len)
 {
-	int ret = dlog_ring_put_any(raw_cpu_read(dlog_cpu_ring), type,
-				    dlog_epoch_begin(), false, 0, data, len);
+	int ret = dlog_ring_put(raw_cpu_read(dlog_cpu_ring), type,
+				dlog_epoch_begin(), false, 0, data, len);
 
 	preempt_enable_notrace();
 	return ret;

@@ -4,11 +4,13 @@
 shows, is seen at once, and the driver does no harm.
 """
 
+import collections
 import hashlib
 import json
 import mmap
 import os
 import re
+import struct
 import subprocess
 import sys
 import time
@@ -308,6 +310,67 @@ def host_stops_and_starts_recording():
         texts = [e.get('text') for e in entries(w.region)]
         assert 'unheard' not in texts
         assert 'heard' in texts and 'again' in texts
+
+
+def event_data(w, name, kind):
+    """(time, fields) of one event's records, ring by ring."""
+    shape = struct.Struct(kind)
+    rings = collections.defaultdict(list)
+    for e in entries(w.region):
+        if e['kind'] == 'event' and e['text'].startswith(name):
+            rings[e['ring']].append((round(e['time'] * 1e9), shape.unpack(
+                bytes.fromhex(e['hex']))))
+    return rings
+
+
+def times(cpus):
+    """Each append took its time between two readings of local_clock(), or as
+    near to it as the driver says."""
+    with World(size='16M', smp=cpus) as w:
+        w.load_driver()
+        w.load_test()
+        w.guest.must('echo 20000 > /sys/module/dlogtest/parameters/times')
+        error = int(w.guest.must('cat /sys/class/misc/dlog/clock_error_ns'))
+        rings = event_data(w, 'dlogtest:times', '<QQQ')
+        assert sorted(rings) == list(range(cpus))
+        worst = 0
+        for records in rings.values():
+            assert len(records) == 20000, len(records)
+            for (time, (_, _, now)), (_, (before, after, _)) in zip(
+                    records, records[1:]):
+                assert now == before <= after
+                worst = max(worst, before - time, time - after)
+        print('clock_error_ns %d, worst found %d' % (error, worst))
+        return error, worst
+
+
+@case
+def times_of_a_stable_clock():
+    error, worst = times(1)
+    assert 0 <= error < 20000 and worst <= error
+
+
+@case
+def times_of_an_unstable_clock():
+    """QEMU's two emulated CPUs have no stable clock; the driver sees it."""
+    error, worst = times(2)
+    assert error == -1 and worst <= 0, (error, worst)
+
+
+@case
+def an_event_is_switched_off_and_on():
+    with World() as w:
+        w.load_driver()
+        w.load_test()
+        w.guest.must('echo 1 > /sys/module/dlogtest/parameters/gates')
+        numbers = [n for records in event_data(w, 'dlogtest:gates',
+                                               '<Q').values()
+                   for _, (n,) in records]
+        assert numbers == [1, 3], numbers
+        w.guest.must('echo stop > /dev/dlog')
+        status, _ = w.guest.sh(
+            'echo 1 > /sys/module/dlogtest/parameters/gates')
+        assert status != 0
 
 
 @case

@@ -24,6 +24,7 @@
 #include <linux/io.h>
 #include <linux/kthread.h>
 #include <linux/module.h>
+#include <linux/sched/clock.h>
 #include <linux/smp.h>
 #include <asm/apic.h>
 #include <asm/desc.h>
@@ -269,6 +270,72 @@ static int set_say(const char *val, const struct kernel_param *kp)
 
 static const struct kernel_param_ops say_ops = { .set = set_say };
 module_param_cb(say, &say_ops, NULL, 0200);
+
+/*
+ * On each CPU @val events whose fields say between which two readings of
+ * local_clock() the append before them took its time.
+ */
+static int times_id;
+
+static void append_times(void *arg)
+{
+	unsigned int n = *(unsigned int *)arg;
+	u64 data[3] = {};
+
+	for (unsigned int i = 0; i < n; i++) {
+		data[2] = local_clock();
+		if (dlog_event(times_id, data, sizeof(data)))
+			return;
+		data[1] = local_clock();
+		data[0] = data[2];
+		/* Some epochs of the clock must pass. */
+		if (i % 64 == 0)
+			udelay(100);
+	}
+}
+
+static int set_times(const char *val, const struct kernel_param *kp)
+{
+	unsigned int n;
+	int ret = kstrtouint(val, 0, &n);
+
+	if (ret)
+		return ret;
+	times_id = dlog_event_register("dlogtest:times",
+				       "u64 before; u64 after; u64 now");
+	if (times_id < 0)
+		return times_id;
+	on_each_cpu(append_times, &n, 1);
+	return 0;
+}
+
+static const struct kernel_param_ops times_ops = { .set = set_times };
+module_param_cb(times, &times_ops, NULL, 0200);
+
+/* An event that is switched off, one that is on again. */
+static int set_gates(const char *val, const struct kernel_param *kp)
+{
+	int id = dlog_event_register("dlogtest:gates", "u64 n");
+	u64 n = 1;
+
+	if (id < 0)
+		return id;
+	if (dlog_event(id, &n, 8) || dlog_event_switch(id, false))
+		return -EIO;
+	n++;
+	if (dlog_event(id, &n, 8) != -EAGAIN || dlog_event_switch(id, true))
+		return -EIO;
+	n++;
+	if (dlog_event(id, &n, 8) || dlog_event_switch(0, true) != -EINVAL ||
+	    dlog_event(0, &n, 8) != -EINVAL ||
+	    dlog_event(4096 + id, &n, 8) != -EINVAL ||
+	    dlog_write(8, "", 0) != -EINVAL)
+		return -EIO;
+	return 0;
+}
+
+static const struct kernel_param_ops gates_ops = { .set = set_gates };
+module_param_cb(gates, &gates_ops, NULL, 0200);
 
 static int __init test_init(void)
 {
