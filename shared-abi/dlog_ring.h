@@ -19,13 +19,18 @@
  *
  *      63             48 47                                     0
  *     +-----------------+----------------------------------------+
- *     | records & 65535 | next free position / 8 (its *unit*)    |
+ *     | records & 65535 | next free position / 8                 |
  *     +-----------------+----------------------------------------+
  *
  * Position and count change in one compare-exchange of one sum: a count that
  * overflows falls off the top.  So the count stored in a START is exact, and
  * the reader can tell exactly how many records an overwritten or damaged
  * stretch held.
+ *
+ * Beside it *lap* spares each append a division: the position at which a
+ * recent lap began.  position - lap is the offset in the ring if it is less
+ * than the ring's size.  Contexts store it without a care for each other: an
+ * old value, or a newer one, is out of range and costs the division.
  *
  * How writers use it
  * ------------------
@@ -94,7 +99,7 @@
  *
  *	dlog_region_open(&rg, base, size);           (dlog_region.h)
  *	dlog_region_begin(&rg, &info, ...);
- *	dlog_ring_init(&ring, &rg, 0, true);
+ *	dlog_ring_init(&ring, &rg, 0, &ends[0], true, false);
  *	dlog_ring_append(&ring, DLOG_TYPE(DLOG_KIND_TEXT, DLOG_PRI(0, 6)),
  *			 now, text, len);
  */
