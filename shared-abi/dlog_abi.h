@@ -31,7 +31,7 @@
 /* Limits of format 1. */
 #define DLOG_SUBBUF_MIN 4096u
 #define DLOG_SUBBUF_MAX 65536u
-#define DLOG_SUBBUFS_MIN 4u /* in each ring */
+#define DLOG_SUBBUFS_MIN 8u /* in each ring */
 #define DLOG_SUBBUFS_MAX (1u << 24)
 #define DLOG_RINGS_MAX 1024u
 #define DLOG_CPUS_MAX 4096u

@@ -61,6 +61,15 @@
  * committed later: what interrupted it has to end before it goes on, so a
  * whole lap within one interrupt is needed.
  *
+ * A context stopped while it enters a sub-buffer leaves that one without a
+ * valid START.  As long as the ring has more sub-buffers than contexts that
+ * can stop so at once, some START is valid, and from it reader and adoption
+ * find the newest records: they look eight sub-buffers beyond.  A private
+ * ring meets that always (task, softirq, hardirq, NMI, machine check; at
+ * least 8 sub-buffers).  On a ring that many CPUs share, nine of them would
+ * have to stop within the few instructions between R and the START's D.
+ * docs/model.md shows the bounds.
+ *
  * How readers use it
  * ------------------
  * A reader copies a sub-buffer and believes what proves itself in the copy.

@@ -86,7 +86,7 @@ def parse_super(buf, file_size):
             and s.region_size <= file_size
             and 4096 <= size <= 65536 and size & (size - 1) == 0):
         return None
-    if not (s.ring_size % size == 0 and 4 <= s.ring_size // size <= 1 << 24
+    if not (s.ring_size % size == 0 and 8 <= s.ring_size // size <= 1 << 24
             and 1 <= s.nr_rings <= 1024 and 1 <= s.nr_cpus <= 4096
             and 4 <= s.boot_slots <= 4096
             and 208 + 24 * s.nr_rings <= s.boot_stride <= 32768

@@ -16,6 +16,7 @@ READER = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'reader.py')
 MOD = 1 << 64
 UUID = bytes(range(1, 17))
 SUB = 4096
+SUBS = 8                    # in each ring
 K = 0x9e3779b97f4a7c15
 C = 0xd6e8feb86659fd93
 
@@ -61,8 +62,8 @@ def record(seed, position, kind, arg, time, data, is_open=False):
 
 class Region:
     SIZE, STATE, BOOT, CLOCK, REGS, CATALOG, RINGS = \
-        65536, 4096, 8448, 9472, 9728, 11776, 16384
-    STRIDE, NR, RING = 256, 2, 16384
+        98304, 4096, 8448, 9472, 9728, 11776, 16384
+    STRIDE, NR, RING = 256, 2, SUBS * SUB
 
     def __init__(self):
         self.mem = bytearray(self.SIZE)
@@ -159,8 +160,8 @@ def losses(out, ring=0):
 def test_empty():
     out = read(Region())
     same(out['superblock'], [{
-        'uuid': UUID.hex(), 'label': 'test', 'region_size': 65536, 'nr_rings': 2,
-        'subbuf_size': 4096, 'ring_size': 16384, 'nr_cpus': 2, 'boot_slots': 4, 'copy': 1}])
+        'uuid': UUID.hex(), 'label': 'test', 'region_size': 98304, 'nr_rings': 2,
+        'subbuf_size': 4096, 'ring_size': 32768, 'nr_cpus': 2, 'boot_slots': 4, 'copy': 1}])
     same(sorted(out), ['state', 'superblock'])
 
 
@@ -218,7 +219,7 @@ def test_wrap():
     r = Region()
     r.new_boot()
     all_ = [r.append(2, 6, i, b'%0100d' % i) for i in range(400)]
-    lowest = (r.head[0] // SUB - 3) * SUB
+    lowest = (r.head[0] // SUB - (SUBS - 1)) * SUB
     live = [p for p in all_ if p >= lowest]
     out = read(r)
     same(positions(out), live)
@@ -234,17 +235,17 @@ def fill(r, sub, first=0):
 
 
 def test_missing_start():
-    for at in (0, 2, 6, 7):     # sub-buffer without START: first, middle, later laps, newest
+    for at in (0, 2, 10, 11):   # sub-buffer without START: first, middle, later laps, newest
         r = Region()
         r.new_boot()
         got = []
-        for n in range(8):
+        for n in range(12):
             got.append(r.append(2, 6, 0, bytes(600), start=n != at))
             same(got[-1], n * SUB + 40)
             got += [r.append(2, 6, 0, bytes(600)) for _ in range(5)]
             if at == 2 and n == 3 or at == 0 and n == 1:
                 break
-        live = [p for p in got if p >= (n - 3) * SUB]
+        live = [p for p in got if p >= (n - SUBS + 1) * SUB]
         out = read(r)
         same(positions(out), live)
         same(losses(out), [(1, len(live), len(got) - len(live), 0, 0)])
@@ -334,12 +335,12 @@ def test_two_boots():
         same([(v['boot'], v['position']) for v in out['record']], want)
         same(losses(out), [(1, 12, 0, 0, 0), (2, 3, 0, 0, 0)])
     # Boot 2 goes on until it has overwritten the first sub-buffers of boot 1.
-    b += [r.append(2, 6, i, bytes(500)) for i in range(16)]
-    lowest = (r.head[0] // SUB - 3) * SUB
+    b += [r.append(2, 6, i, bytes(500)) for i in range(40)]
+    lowest = (r.head[0] // SUB - (SUBS - 1)) * SUB
     out = read(r)
     same(positions(out), [p for p in a + b if p >= lowest])
     same(losses(out), [(1, sum(p >= lowest for p in a), sum(p < lowest for p in a), 0, 0),
-                       (2, 19, 0, 0, 0)])
+                       (2, 43, 0, 0, 0)])
 
 
 def main():

@@ -89,6 +89,8 @@ def instructions():
         Row('append_text64', unit, on['text64_irqs_on'], 200, peers=beside,
             floor=floor,
             note='interrupts off: %g' % on['text64']),
+        Row('append_text64_lone', unit, on['lone'], peers={}, floor=floor,
+            note='the first in an epoch of the clock, once in 2^20 counts'),
         Row('append_event16', unit, on['event16_irqs_on'], 120,
             peers={'tracepoint': peers['tracepoint']}, floor=floor,
             note='interrupts off: %g' % on['event16']),

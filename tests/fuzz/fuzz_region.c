@@ -28,7 +28,7 @@ static size_t seed_region(uint8_t *data, size_t max_size)
 {
 	struct dlog_superblock sb = {
 		.region_size = DLOG_REGION_MIN,
-		.nr_rings = 2,
+		.nr_rings = 1,
 		.nr_cpus = 2,
 		.subbuf_size = DLOG_SUBBUF_MIN,
 		.boot_slots = 4,

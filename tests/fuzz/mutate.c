@@ -532,8 +532,8 @@ int main(int argc, char **argv)
 		load(&bases[0], argv[optind]);
 	} else {
 		make(&bases[0], 65536, 1, 4096, 300);
-		make(&bases[1], 131072, 2, 8192, 700);
-		make(&bases[2], 6 * 65536, 1, 65536, 1100);
+		make(&bases[1], 196608, 2, 8192, 700);
+		make(&bases[2], 10 * 65536, 1, 65536, 1100);
 	}
 	for (uint32_t i = 0; i < nr; i++) {
 		base_walk(&bases[i]);

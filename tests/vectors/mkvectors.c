@@ -248,7 +248,7 @@ static void close_vector(struct vector *v)
 
 static void empty(struct vector *v, const char *dir)
 {
-	open_vector(v, dir, "empty", 2, 65536);
+	open_vector(v, dir, "empty", 2, 98304);
 	close_vector(v);
 }
 
@@ -258,7 +258,7 @@ static void kinds(struct vector *v, const char *dir)
 	uint8_t scratch[512], data[400];
 	int id;
 
-	open_vector(v, dir, "kinds", 2, 65536);
+	open_vector(v, dir, "kinds", 2, 98304);
 	put(v, 0, DLOG_KIND_BOOT, 0, &boot, sizeof(boot));
 	for (uint32_t len = 0; len < 40; len++) {
 		for (uint32_t i = 0; i < len; i++)

@@ -18,6 +18,7 @@
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/delay.h>
 #include <linux/dlog.h>
 #include <linux/io.h>
 #include <linux/ktime.h>
@@ -40,6 +41,23 @@ BENCH(run_printk,
       printk(KERN_DEBUG "a line of sixty-four bytes, as a kernel says it all "
 			"day long...\n"))
 
+/* Appends so far apart that each begins an epoch of the driver's clock. */
+static u64 __init lone(void)
+{
+	u64 start, total = 0;
+	unsigned long flags;
+
+	for (int i = 0; i < 50; i++) {
+		udelay(1100);
+		local_irq_save(flags);
+		start = rdtsc();
+		dlog_write(6, bench_text, sizeof(bench_text));
+		total += rdtsc() - start;
+		local_irq_restore(flags);
+	}
+	return total * 100 / 50;
+}
+
 static void __init insns(void)
 {
 	static const struct bench list[] = {
@@ -56,6 +74,7 @@ static void __init insns(void)
 	switched = bench_irqs_off(&list[1]);
 	dlog_event_switch(id, true);
 	pr_info("switched_off %llu\n", switched);
+	pr_info("lone %llu\n", lone());
 	for (int i = 0; i < ARRAY_SIZE(list); i++) {
 		pr_info("%s %llu\n", list[i].name, off[i]);
 		pr_info("%s_irqs_on %llu\n", list[i].name, on[i]);
