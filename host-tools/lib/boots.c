@@ -183,35 +183,91 @@ static int list_scan(struct list *l, uint32_t boot, const struct dlog_sub *s)
 	return 0;
 }
 
+/* Load the sub-buffer at @p, add it; *@before becomes its boot. */
+static int list_load(struct list *l, struct dlog_view *v, uint64_t p,
+		     uint32_t *before)
+{
+	struct dlog_sub *s = &v->sub[0];
+	int ret = dlog_sub_load(v, p, s);
+
+	if (ret)
+		return ret;
+	*before = dlog_sub_boot(v, s, *before);
+	return *before ? list_scan(l, *before, s) : 0;
+}
+
+/* Boot that the START at @p names, 0: it is not there. */
+static uint32_t boot_at(const struct dlog_view *v, uint64_t p)
+{
+	struct dlog_start start;
+
+	return dlog_view_start(v, p, &start) == p ? start.boot : 0;
+}
+
 /*
- * The boots in one ring.  Only STARTs are read, and the whole sub-buffer
- * where it matters: without START, the first and the last of a boot.
+ * From @lo to @hi, one by one.  Only STARTs are read, and the whole
+ * sub-buffer where it matters: without START, the first and the last of a
+ * boot.
  */
+static int list_each(struct list *l, struct dlog_view *v, uint64_t lo,
+		     uint64_t hi, uint32_t before)
+{
+	uint32_t size = v->d->sb.subbuf_size;
+	int ret = 0;
+
+	for (uint64_t p = lo; !ret && p <= hi; p += size)
+		if (!before || boot_at(v, p) != before ||
+		    boot_at(v, p + size) != before)
+			ret = list_load(l, v, p, &before);
+	return ret;
+}
+
+/*
+ * What lies between @lo and @hi, whose STARTs name these boots.  Boots go
+ * forward, so between two of the same boot there is no other.
+ */
+static int list_between(struct list *l, struct dlog_view *v, uint64_t lo,
+			uint32_t lo_boot, uint64_t hi, uint32_t hi_boot)
+{
+	uint32_t size = v->d->sb.subbuf_size, boot;
+	uint64_t mid = lo + (hi - lo) / size / 2 * size;
+	int ret;
+
+	if (lo_boot == hi_boot)
+		return 0;
+	if (mid == lo)
+		return list_each(l, v, lo, hi, 0);
+	boot = boot_at(v, mid);
+	if (boot < lo_boot || boot > hi_boot)
+		return list_each(l, v, lo, hi, 0);
+	ret = list_between(l, v, lo, lo_boot, mid, boot);
+	return ret ? ret : list_between(l, v, mid, boot, hi, hi_boot);
+}
+
+/* The boots in one ring. */
 static int list_ring(struct list *l, struct dlog *d, uint32_t ring)
 {
-	uint32_t size = d->sb.subbuf_size, before = 0;
-	struct dlog_start start, next;
+	uint32_t first, last;
 	struct dlog_view v;
 	int ret = dlog_view_init(&v, d, ring);
 
 	if (ret)
 		return ret;
-	ret = dlog_view_find(&v);
-	for (uint64_t p = v.low; !ret && v.any && p <= v.high; p += size) {
-		struct dlog_sub *s = &v.sub[0];
-
-		if (dlog_view_start(&v, p, &start) == p &&
-		    start.boot == before &&
-		    dlog_view_start(&v, p + size, &next) == p + size &&
-		    next.boot == before)
-			continue;
-		ret = dlog_sub_load(&v, p, s);
-		if (ret)
-			break;
-		before = dlog_sub_boot(&v, s, before);
-		if (before)
-			ret = list_scan(l, before, s);
+	ret = dlog_view_find(&v, true);
+	if (ret || !v.any)
+		goto out;
+	first = boot_at(&v, v.low);
+	last = boot_at(&v, v.high);
+	if (!first || !last) {
+		ret = list_each(l, &v, v.low, v.high, 0);
+		goto out;
 	}
+	ret = list_load(l, &v, v.low, &first);
+	if (!ret)
+		ret = list_load(l, &v, v.high, &last);
+	if (!ret)
+		ret = list_between(l, &v, v.low, first, v.high, last);
+out:
 	dlog_view_exit(&v);
 	return ret;
 }

@@ -222,14 +222,15 @@ struct dlog_entry {
 enum dlog_reader_flags {
 	DLOG_READER_FOLLOW = 1, /* next() waits for more records */
 	DLOG_READER_NEW = 2, /* begin at what is written from now on */
+	DLOG_READER_LAST = 4, /* for dlog_reader_set_last() */
 };
 
 /*
- * Merge @n sources.  Within a source: by boot, time, ring, position; a record
- * that lies more than 64 records of its ring from where its time belongs is
- * given where it lies.  Between sources: the wall clock of the two next
- * records decides, guest time where either is not known; each source's own
- * order is kept.
+ * Merge @n sources.  Within a source: by boot, time, ring, position, but at
+ * the same time what continues a line last; a record that lies more than 64
+ * records of its ring from where its time belongs is given where it lies.
+ * Between sources: the wall clock of the two next records decides, guest time
+ * where either is not known; each source's own order is kept.
  *
  * Pieces of one printk line (DLOG_CALLER_OPEN, then DLOG_CALLER_CONT with
  * the same time, thread and boot) come as one entry of at most 64 KiB, where
@@ -252,6 +253,16 @@ DLOG_API int dlog_reader_new(struct dlog_reader **out, struct dlog **sources,
 DLOG_API void dlog_reader_free(struct dlog_reader *r);
 /* Only boot @boot (of each source); 0: all.  Before the first next(). */
 DLOG_API void dlog_reader_set_boot(struct dlog_reader *r, uint32_t boot);
+/*
+ * Give only the end of each source: @n of its records or more; fewer if they
+ * are damaged, joined to lines, or of the same time: ask for more then.  It
+ * begins at a record behind which nothing is left out, as far as the times
+ * of each ring are in order (see dlog_reader_new()).  Costs what reading some
+ * @n records of each ring costs.  1: something is left out, 0: nothing, or a
+ * negative errno.  After dlog_reader_set_boot(), before the first next(), of
+ * a reader made with DLOG_READER_LAST.
+ */
+DLOG_API int dlog_reader_set_last(struct dlog_reader *r, uint64_t n);
 /*
  * The next record: 1, and *e is filled; 0 at the end (when following: none
  * within @timeout_ms, -1: wait for ever, 0: do not wait); or a negative

@@ -45,6 +45,9 @@ struct dlog_source_ops {
 			  void **out);
 	void (*stream_free)(void *stream);
 	void (*stream_set_boot)(void *stream, uint32_t boot);
+	/* Before the first next(): leave out all but some @n records at the
+	 * end, if nothing is damaged.  1: something is left out, 0: nothing. */
+	int (*stream_last)(void *stream, uint64_t n);
 	int (*stream_next)(void *stream, struct dlog_item *item);
 	void (*stream_put)(void *stream, const struct dlog_item *item);
 	bool (*stream_poll)(void *stream);
@@ -105,18 +108,25 @@ static inline uint64_t dlog_seed(const struct dlog *d, uint32_t n)
 
 /* ---- scan.c ---- */
 
-/* A copy of some bytes of the region, in which records are looked for. */
+/*
+ * A copy of some bytes of the region, in which records are looked for.
+ * dlog_scan_begin() when they are there, then dlog_scan_probe() at any
+ * offset, as often as needed.
+ */
 struct dlog_scan {
 	const uint8_t *p;
 	uint32_t size; /* multiple of 8 */
 	uint64_t seed, base; /* @base: position of p[0] */
 	const uint64_t *power;
-	uint64_t *prefix; /* size / 8 + 1 words of scratch */
-	bool ready; /* prefix belongs to this copy */
+	uint64_t *prefix; /* DLOG_PREFIX(size) words of scratch */
+	uint32_t half; /* see dlog_scan_begin() */
 };
 
-/* As dlog_record_probe(), at p + off; all calls together are linear. */
-enum dlog_record_state dlog_scan_probe(struct dlog_scan *s, uint32_t off,
+#define DLOG_PREFIX(size) ((size) / 8 + 2)
+
+void dlog_scan_begin(struct dlog_scan *s);
+/* As dlog_record_probe(), at p + off, in constant time. */
+enum dlog_record_state dlog_scan_probe(const struct dlog_scan *s, uint32_t off,
 				       uint32_t *size);
 #define DLOG_POWERS (65536 / 8 + 2)
 void dlog_scan_powers(uint64_t *power);
@@ -142,6 +152,7 @@ struct dlog_sub {
 	uint64_t newer; /* position of the lap that overwrote it, 0: none */
 	uint32_t full, open; /* records, START not counted */
 	uint32_t holes, zero_holes; /* zero_holes: all their bytes are 0 */
+	uint32_t last_hole; /* offset */
 	uint32_t tail; /* offset behind the last record */
 	uint32_t full_bytes, open_bytes, hole_bytes;
 };
@@ -160,7 +171,7 @@ struct dlog_view {
 
 int dlog_view_init(struct dlog_view *v, struct dlog *d, uint32_t ring);
 void dlog_view_exit(struct dlog_view *v);
-int dlog_view_find(struct dlog_view *v);
+int dlog_view_find(struct dlog_view *v, bool quick);
 uint64_t dlog_view_offset(const struct dlog_view *v, uint64_t position);
 /* START of whatever lap in the slot of @position: its position, or -1. */
 uint64_t dlog_view_start(const struct dlog_view *v, uint64_t position,

@@ -306,7 +306,7 @@ static int loss_ring(struct dlog *d, uint32_t ring, struct losses *t)
 	if (ret)
 		return ret;
 	dlog_ring_hint(d, ring, &hint);
-	ret = dlog_view_find(&v);
+	ret = dlog_view_find(&v, false);
 	for (uint64_t p = v.low; !ret && v.any && p <= v.high;
 	     p += d->sb.subbuf_size) {
 		struct dlog_sub *s = &v.sub[0];

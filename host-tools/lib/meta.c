@@ -180,8 +180,9 @@ static bool clock_read(struct dlog *d, uint32_t boot, struct dlog_clock *c)
 }
 
 /*
- * The pair is read again when the boot changes, and once a second; asking the
- * time costs as much as the rest, so only each 64th call does.
+ * The pair is read again when the boot changes, and once a second.  Asking
+ * the time costs as much as the rest, so few calls do: more of them while
+ * there is no pair.
  */
 uint64_t dlog_real_time(struct dlog *d, uint32_t boot, uint64_t time)
 {
@@ -190,8 +191,8 @@ uint64_t dlog_real_time(struct dlog *d, uint32_t boot, uint64_t time)
 	if (!boot)
 		return 0;
 	now = d->clock.read_at;
-	if (d->clock.boot != boot || !d->clock.valid ||
-	    ++d->clock.calls % 64 == 0)
+	if (d->clock.boot != boot ||
+	    !(++d->clock.calls & (d->clock.valid ? 63 : 7)))
 		now = dlog_now(CLOCK_MONOTONIC_COARSE);
 	if (d->clock.boot != boot || now - d->clock.read_at > 1000000000u) {
 		struct dlog_clock c;
@@ -327,7 +328,7 @@ static void events_load(struct dlog *d)
 				? (uint32_t)d->sb.catalog_size & ~7u
 				: CATALOG_MAX;
 	uint8_t *copy = malloc(size + 8);
-	uint64_t *prefix = malloc(((size_t)size / 8 + 1) * sizeof(*prefix));
+	uint64_t *prefix = malloc((size_t)DLOG_PREFIX(size) * sizeof(*prefix));
 	struct dlog_scan scan = {
 		.p = copy,
 		.size = size,
@@ -341,6 +342,7 @@ static void events_load(struct dlog *d)
 	d->events_end = 0;
 	if (!copy || !prefix || dlog_fetch(d, d->sb.catalog_off, copy, size))
 		goto out;
+	dlog_scan_begin(&scan);
 	for (uint32_t off = 0; off + DLOG_HDR <= size; off += n) {
 		uint32_t top = dlog_load32(copy + off + 4);
 

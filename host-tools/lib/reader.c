@@ -4,9 +4,8 @@
  *
  * Order within a source: boot, time, ring, position.  A stream is only
  * nearly sorted (a nested context has a later time at an earlier position),
- * so each has a window of
- * WINDOW records, or of two sub-buffers if those hold less, that is kept in
- * order.  Order between sources: wall clock of the two next records; where
+ * so each has a window of WINDOW records and more, or of two sub-buffers if
+ * those hold less, that is kept in order.  Order between sources: wall clock of the two next records; where
  * either is not known, guest time.  Memory is a constant for each stream.
  *
  * Relies on dlog_source_ops; knows nothing of regions.
@@ -19,6 +18,7 @@
 #include "internal.h"
 
 #define WINDOW 64u /* power of two */
+#define QUEUE (2 * WINDOW) /* so that a lane is filled by the window */
 #define JOIN_MAX 65536u /* bytes of one line joined from pieces */
 #define JOIN_WAIT 100000000u /* ns to wait for the next piece */
 #define POLL_NS 10000000u
@@ -29,18 +29,28 @@ struct lane {
 	uint32_t ring;
 	void *stream;
 	bool dead;
+	bool cut; /* begins behind its oldest record */
 	uint32_t head, n;
 	uint32_t taken_boot; /* of the last taken-over line, and its key */
 	uint64_t taken_key;
-	struct dlog_item q[WINDOW]; /* sorted; q[head] is next */
+	/* Sorted; q[head] is next.  Before it, what was taken last. */
+	struct dlog_item q[QUEUE];
 };
 
-/* One source: its lanes, and a heap of those that have records. */
+/*
+ * One source: its lanes, and a heap of those that have records.  Records come
+ * in runs of one ring: @second, the lane after the heap's first (or NULL),
+ * says without the heap whether that one is still the first.
+ */
 struct group {
 	struct dlog *d;
-	struct lane *lane;
+	struct lane *lane, *second;
 	uint32_t lanes, heap_n;
 	uint32_t *heap;
+	/* Until one comes behind these: left out, with what else was. */
+	bool skip;
+	uint32_t skip_boot;
+	uint64_t skip_key;
 };
 
 struct dlog_reader {
@@ -52,10 +62,13 @@ struct dlog_reader {
 	int error; /* of the first stream that failed */
 	uint64_t polled; /* CLOCK_MONOTONIC */
 	/* the item that the caller looks at */
+	struct group *out_group;
 	struct lane *out_lane;
-	struct dlog_item out;
-	/* the line that is being joined */
+	const struct dlog_item *out;
+	/* the line that is being joined, and where its last piece was */
 	bool joining;
+	struct group *join_group;
+	struct lane *join_lane;
 	uint64_t join_until;
 	struct dlog_entry join;
 	uint8_t *join_buf;
@@ -63,7 +76,7 @@ struct dlog_reader {
 
 static struct dlog_item *lane_at(struct lane *l, uint32_t i)
 {
-	return &l->q[(l->head + i) % WINDOW];
+	return &l->q[(l->head + i) % QUEUE];
 }
 
 static bool item_before(const struct dlog_item *a, const struct dlog_item *b)
@@ -75,14 +88,28 @@ static bool item_before(const struct dlog_item *a, const struct dlog_item *b)
 	return a->position < b->position;
 }
 
-static bool lane_before(struct group *g, uint32_t x, uint32_t y)
+/* The caller word of a line of printk, 0: it is none. */
+static uint32_t item_caller(const struct dlog_item *i)
 {
-	struct lane *a = &g->lane[x], *b = &g->lane[y];
-	const struct dlog_item *i = lane_at(a, 0), *k = lane_at(b, 0);
+	return DLOG_TYPE_KIND(i->type) == DLOG_KIND_PRINTK && i->len >= 4
+		       ? dlog_load32(i->data)
+		       : 0;
+}
 
-	if (i->boot == k->boot && i->key == k->key)
-		return a->ring < b->ring;
-	return item_before(i, k);
+/* At the same time, what continues a line comes behind what begins one. */
+static bool lane_before(struct lane *a, struct lane *b)
+{
+	const struct dlog_item *i = lane_at(a, 0), *k = lane_at(b, 0);
+	uint32_t cont;
+
+	if (i->boot != k->boot)
+		return i->boot < k->boot;
+	if (i->key != k->key)
+		return i->key < k->key;
+	cont = item_caller(k) & DLOG_CALLER_CONT;
+	if ((item_caller(i) & DLOG_CALLER_CONT) != cont)
+		return cont;
+	return a->ring < b->ring;
 }
 
 /*
@@ -91,8 +118,7 @@ static bool lane_before(struct group *g, uint32_t x, uint32_t y)
  */
 static uint64_t lane_key(struct lane *l, const struct dlog_item *i)
 {
-	if (DLOG_TYPE_KIND(i->type) != DLOG_KIND_PRINTK || i->len < 4 ||
-	    !(dlog_load32(i->data) & DLOG_CALLER_TAKEN))
+	if (!(item_caller(i) & DLOG_CALLER_TAKEN))
 		return i->time;
 	if (l->taken_boot != i->boot || l->taken_key < i->time)
 		l->taken_key = i->time;
@@ -102,10 +128,10 @@ static uint64_t lane_key(struct lane *l, const struct dlog_item *i)
 
 static void lane_fill(struct dlog_reader *r, struct group *g, struct lane *l)
 {
-	struct dlog_item item;
-
-	while (!l->dead && l->n < WINDOW) {
-		int ret = g->d->ops->stream_next(l->stream, &item);
+	/* One place stays free: r->out lies there. */
+	while (!l->dead && l->n < QUEUE - 1) {
+		struct dlog_item *to = lane_at(l, l->n), item;
+		int ret = g->d->ops->stream_next(l->stream, to);
 		uint32_t i = l->n;
 
 		if (ret < 0) {
@@ -115,12 +141,20 @@ static void lane_fill(struct dlog_reader *r, struct group *g, struct lane *l)
 		}
 		if (ret <= 0)
 			return;
-		item.key = lane_key(l, &item);
+		to->key = lane_key(l, to);
+		l->n++;
+		if (!i || !item_before(to, lane_at(l, i - 1)))
+			continue;
+		item = *to;
 		for (; i && item_before(&item, lane_at(l, i - 1)); i--)
 			*lane_at(l, i) = *lane_at(l, i - 1);
 		*lane_at(l, i) = item;
-		l->n++;
 	}
+}
+
+static bool heap_before(struct group *g, uint32_t i, uint32_t k)
+{
+	return lane_before(&g->lane[g->heap[i]], &g->lane[g->heap[k]]);
 }
 
 static void heap_down(struct group *g, uint32_t i)
@@ -132,15 +166,24 @@ static void heap_down(struct group *g, uint32_t i)
 
 		if (k >= g->heap_n)
 			return;
-		if (k + 1 < g->heap_n && lane_before(g, h[k + 1], h[k]))
+		if (k + 1 < g->heap_n && heap_before(g, k + 1, k))
 			k++;
-		if (!lane_before(g, h[k], h[i]))
+		if (!heap_before(g, k, i))
 			return;
 		t = h[i];
 		h[i] = h[k];
 		h[k] = t;
 		i = k;
 	}
+}
+
+static void heap_second(struct group *g)
+{
+	uint32_t k = 1;
+
+	if (g->heap_n > 2 && heap_before(g, 2, 1))
+		k = 2;
+	g->second = g->heap_n > 1 ? &g->lane[g->heap[k]] : NULL;
 }
 
 static void heap_build(struct group *g)
@@ -151,6 +194,7 @@ static void heap_build(struct group *g)
 			g->heap[g->heap_n++] = i;
 	for (uint32_t i = g->heap_n / 2; i--;)
 		heap_down(g, i);
+	heap_second(g);
 }
 
 static struct lane *group_head(struct group *g)
@@ -187,32 +231,40 @@ static struct group *reader_head(struct dlog_reader *r)
 	return best;
 }
 
-/* Take the next record of lane @l of @g into r->out. */
+/* Take the next record of lane @l of @g: r->out. */
 static void reader_pop(struct dlog_reader *r, struct group *g, struct lane *l)
 {
 	bool head = l == group_head(g);
 
-	r->out = *lane_at(l, 0);
+	r->out = lane_at(l, 0);
+	r->out_group = g;
 	r->out_lane = l;
-	l->head = (l->head + 1) % WINDOW;
+	l->head = (l->head + 1) % QUEUE;
 	l->n--;
-	lane_fill(r, g, l);
+	if (l->n < WINDOW)
+		lane_fill(r, g, l);
 	if (!head) {
 		heap_build(g);
 		return;
 	}
+	if (l->n && (!g->second || lane_before(l, g->second)))
+		return;
 	if (!l->n)
 		g->heap[0] = g->heap[--g->heap_n];
 	heap_down(g, 0);
+	heap_second(g);
 }
 
 /* The caller has seen r->out: its stream may have waited for the room. */
-static void reader_put(struct dlog_reader *r, struct group *g)
+static void reader_put(struct dlog_reader *r)
 {
+	struct group *g = r->out_group;
 	struct lane *l = r->out_lane;
 
+	if (!l)
+		return;
 	r->out_lane = NULL;
-	g->d->ops->stream_put(l->stream, &r->out);
+	g->d->ops->stream_put(l->stream, r->out);
 	if (!l->n) {
 		lane_fill(r, g, l);
 		if (l->n)
@@ -256,6 +308,33 @@ static void reader_poll(struct dlog_reader *r)
 		poll_once(r);
 }
 
+/*
+ * What a cut lane does not give lies before the last record of its window,
+ * as far as its records can be put in order at all.  So behind the latest of
+ * these nothing is missing.
+ */
+static void group_skip(struct group *g)
+{
+	for (uint32_t k = 0; k < g->lanes; k++) {
+		struct lane *l = &g->lane[k];
+		uint32_t boot = UINT32_MAX;
+		uint64_t key = UINT64_MAX;
+
+		if (!l->cut)
+			continue;
+		if (l->n) {
+			boot = lane_at(l, l->n - 1)->boot;
+			key = lane_at(l, l->n - 1)->key;
+		}
+		if (!g->skip || boot > g->skip_boot ||
+		    (boot == g->skip_boot && key > g->skip_key)) {
+			g->skip_boot = boot;
+			g->skip_key = key;
+		}
+		g->skip = true;
+	}
+}
+
 static void reader_begin(struct dlog_reader *r)
 {
 	for (size_t i = 0; i < r->n; i++) {
@@ -264,6 +343,7 @@ static void reader_begin(struct dlog_reader *r)
 		for (uint32_t k = 0; k < g->lanes; k++)
 			lane_fill(r, g, &g->lane[k]);
 		heap_build(g);
+		group_skip(g);
 	}
 	r->begun = true;
 }
@@ -308,33 +388,31 @@ static void entry_fill(struct dlog_entry *e, struct dlog *d, uint32_t ring,
 /* Is @item the next piece of the line that is being joined? */
 static bool join_fits(const struct dlog_entry *j, const struct dlog_item *item)
 {
-	uint32_t caller;
+	uint32_t caller = item_caller(item);
 
-	if (DLOG_TYPE_KIND(item->type) != DLOG_KIND_PRINTK || item->len < 4 ||
-	    item->boot != j->boot || item->time != j->time)
-		return false;
-	caller = dlog_load32(item->data);
-	return caller & DLOG_CALLER_CONT &&
+	return item->boot == j->boot && item->time == j->time &&
+	       caller & DLOG_CALLER_CONT &&
 	       (caller & CALLER_WHO) == (j->caller & CALLER_WHO);
 }
 
 /*
- * The lane that has the next piece.  A piece has the time of its line, so in
- * every ring, also when the task has changed its CPU, it comes before what
- * was said later; but not before what others said in the same nanosecond.
+ * The lane that has the next piece: the one that had the last, or another if
+ * the task has changed its CPU.  A piece has the time of its line, so in every
+ * ring it comes before what was said later; but not before what others said
+ * in the same nanosecond.
  */
 static struct lane *join_find(struct dlog_reader *r, struct group **in)
 {
-	for (size_t i = 0; i < r->n; i++) {
-		struct group *g = &r->group[i];
+	struct group *g = r->join_group;
+	struct lane *l = r->join_lane;
 
-		if (g->d != r->join.source)
-			continue;
-		*in = g;
-		for (uint32_t k = 0; k < g->lanes; k++)
-			if (g->lane[k].n &&
-			    join_fits(&r->join, lane_at(&g->lane[k], 0)))
-				return &g->lane[k];
+	*in = g;
+	if (l->n && join_fits(&r->join, lane_at(l, 0)))
+		return l;
+	for (uint32_t k = 0; k < g->lanes; k++) {
+		l = &g->lane[k];
+		if (l->n && join_fits(&r->join, lane_at(l, 0)))
+			return l;
 	}
 	return NULL;
 }
@@ -384,10 +462,19 @@ static int reader_take(struct dlog_reader *r, struct dlog_entry *e)
 		if (!l)
 			return join_end(r, e);
 		reader_pop(r, g, l);
-		entry_fill(e, g->d, l->ring, &r->out);
+		if (g->skip && r->out->boot <= g->skip_boot &&
+		    (r->out->boot < g->skip_boot ||
+		     r->out->key <= g->skip_key)) {
+			reader_put(r);
+			continue;
+		}
+		g->skip = false;
+		entry_fill(e, g->d, l->ring, r->out);
+		r->join_group = g;
+		r->join_lane = l;
 		if (r->joining) {
 			whole = join_add(r, e);
-			reader_put(r, g);
+			reader_put(r);
 			if (whole)
 				return join_end(r, e);
 			continue;
@@ -396,23 +483,9 @@ static int reader_take(struct dlog_reader *r, struct dlog_entry *e)
 		    !(e->caller & DLOG_CALLER_OPEN))
 			return 1;
 		join_begin(r, e);
-		reader_put(r, g);
+		reader_put(r);
 	}
 	return 0;
-}
-
-static void release(struct dlog_reader *r)
-{
-	struct lane *l = r->out_lane;
-
-	for (size_t i = 0; l && i < r->n; i++) {
-		struct group *g = &r->group[i];
-
-		if (l >= g->lane && l < g->lane + g->lanes) {
-			reader_put(r, g);
-			return;
-		}
-	}
 }
 
 static void reader_sleep(const struct dlog_reader *r, uint64_t until)
@@ -434,7 +507,7 @@ int dlog_reader_next(struct dlog_reader *r, struct dlog_entry *e,
 
 	if (!r->begun)
 		reader_begin(r);
-	release(r);
+	reader_put(r);
 	if (r->follow) {
 		now = dlog_now(CLOCK_MONOTONIC);
 		if (timeout_ms >= 0)
@@ -445,6 +518,9 @@ int dlog_reader_next(struct dlog_reader *r, struct dlog_entry *e,
 	for (;;) {
 		if (reader_take(r, e))
 			return 1;
+		/* What comes from now on is new. */
+		for (size_t i = 0; i < r->n; i++)
+			r->group[i].skip = false;
 		now = r->follow ? dlog_now(CLOCK_MONOTONIC) : 0;
 		if (r->joining &&
 		    (!r->follow || r->error || now >= r->join_until))
@@ -469,6 +545,28 @@ void dlog_reader_set_boot(struct dlog_reader *r, uint32_t boot)
 		for (uint32_t k = 0; k < g->lanes; k++)
 			g->d->ops->stream_set_boot(g->lane[k].stream, boot);
 	}
+}
+
+int dlog_reader_set_last(struct dlog_reader *r, uint64_t n)
+{
+	int any = 0;
+
+	/* The window that each may lose at its beginning. */
+	n = n < UINT64_MAX - QUEUE ? n + QUEUE : n;
+	for (size_t i = 0; i < r->n; i++) {
+		struct group *g = &r->group[i];
+
+		for (uint32_t k = 0; k < g->lanes; k++) {
+			struct lane *l = &g->lane[k];
+			int ret = g->d->ops->stream_last(l->stream, n);
+
+			if (ret < 0)
+				return ret;
+			l->cut = ret;
+			any |= ret;
+		}
+	}
+	return any;
 }
 
 uint64_t dlog_reader_missed(struct dlog_reader *r)

@@ -3,10 +3,12 @@
  * scan.c - from bytes to records: one sub-buffer, and where a ring's live
  * sub-buffers are.
  *
- * Work is linear in the bytes looked at, whatever they are.  The undamaged
- * path hashes each record once.  The first offset at which nothing verifies
- * computes the prefix hashes of the whole copy; from then on every offset
- * costs a few multiplications however long a record it claims to hold.
+ * Work is linear in the bytes looked at, whatever they are: each copy's
+ * prefix hashes are computed once, and from then on every offset costs a few
+ * multiplications however long a record it claims to hold.  This is the fast
+ * way for undamaged bytes too: one loop without surprises over all words,
+ * where hashing record by record would begin a chain of dependent
+ * multiplications, and mispredict its length, with each record.
  *
  * Relies on the check being a polynomial: with P[0] = 0 and
  * P[i + 1] = P[i] * K + mix(w[i]), the hash over n words from word i that
@@ -25,53 +27,81 @@ void dlog_scan_powers(uint64_t *power)
 		power[i] = power[i - 1] * DLOG_HASH_K;
 }
 
-static void scan_prefix(struct dlog_scan *s)
+/*
+ * Prefix hashes of each half of the copy on its own, in step: two chains of
+ * multiplications run at twice the speed of one.  P[0] to P[half] are those
+ * of the first half, the rest, from P[half + 1] = 0 on, of the second.
+ */
+void dlog_scan_begin(struct dlog_scan *s)
 {
-	uint64_t h = 0;
+	uint32_t words = s->size / 8, i;
+	const uint8_t *second;
+	uint64_t *lo = s->prefix, *hi, a = 0, b = 0;
 
-	s->prefix[0] = 0;
-	for (uint32_t i = 0; i < s->size / 8; i++) {
-		h = dlog_hash_word(h, dlog_load64(s->p + i * 8));
-		s->prefix[i + 1] = h;
+	s->half = words / 2;
+	second = s->p + s->half * 8;
+	hi = lo + s->half + 1;
+	*lo++ = 0;
+	*hi++ = 0;
+	for (i = 0; i < s->half; i++) {
+		a = dlog_hash_word(a, dlog_load64(s->p + i * 8));
+		b = dlog_hash_word(b, dlog_load64(second + i * 8));
+		*lo++ = a;
+		*hi++ = b;
 	}
-	s->ready = true;
+	if (words & 1)
+		*hi = dlog_hash_word(b, dlog_load64(second + i * 8));
 }
 
-/* Hash over @n words from word @i on, started from @h. */
-static uint64_t scan_range(const struct dlog_scan *s, uint64_t h, uint32_t i,
-			   uint32_t n)
+/* Hash over @n words from word @i on, started from @h; within one half. */
+static inline uint64_t range(const uint64_t *prefix, const uint64_t *power,
+			     uint64_t h, size_t i, size_t n)
 {
-	return (h - s->prefix[i]) * s->power[n] + s->prefix[i + n];
+	return (h - prefix[i]) * power[n] + prefix[i + n];
 }
 
-enum dlog_record_state dlog_scan_probe(struct dlog_scan *s, uint32_t off,
-				       uint32_t *size)
+static inline uint64_t scan_range(const struct dlog_scan *s, uint64_t h,
+				  size_t i, size_t n)
 {
-	uint32_t check, top, need;
-	uint64_t w0, h;
+	const uint64_t *prefix = s->prefix, *power = s->power;
+	size_t half = s->half;
 
-	if (!s->ready) {
-		enum dlog_record_state state;
-
-		state = dlog_record_probe(s->p + off, s->size - off, s->seed,
-					  s->base + off, size);
-		if (state == DLOG_RECORD_NONE)
-			scan_prefix(s);
-		return state;
+	if (i < half && i + n > half) {
+		h = range(prefix, power, h, i, half - i);
+		n -= half - i;
+		i = half;
 	}
-	w0 = dlog_load64(s->p + off);
-	check = (uint32_t)w0;
-	top = (uint32_t)(w0 >> 32);
-	need = DLOG_REC_SIZE(top & 0xffff);
-	if (!(top >> 16) || need > s->size - off)
+	return range(prefix + (i >= half), power, h, i, n);
+}
+
+/* As dlog_record_probe() at word @i; *@n: the words it takes. */
+static inline enum dlog_record_state scan_probe(const struct dlog_scan *s,
+						size_t i, size_t *n)
+{
+	uint64_t w0 = dlog_load64(s->p + i * 8), h;
+	size_t need = ((w0 >> 32 & 0xffff) + DLOG_HDR + 7) / 8;
+	uint32_t top = (uint32_t)(w0 >> 32), check = (uint32_t)w0;
+
+	if (!(top >> 16) || need > s->size / 8 - i)
 		return DLOG_RECORD_NONE;
-	*size = need;
-	h = dlog_hash_start(s->seed, s->base + off, top);
+	*n = need;
+	h = dlog_hash_start(s->seed, s->base + i * 8, top);
 	if (check == dlog_hash_open(h))
 		return DLOG_RECORD_OPEN;
-	h = scan_range(s, h, off / 8 + 1, need / 8 - 1);
+	h = scan_range(s, h, i + 1, need - 1);
 	return check == dlog_hash_final(h) ? DLOG_RECORD_FULL
 					   : DLOG_RECORD_NONE;
+}
+
+enum dlog_record_state dlog_scan_probe(const struct dlog_scan *s, uint32_t off,
+				       uint32_t *size)
+{
+	size_t n = 0;
+	enum dlog_record_state st = scan_probe(s, off / 8, &n);
+
+	if (st != DLOG_RECORD_NONE)
+		*size = (uint32_t)n * 8;
+	return st;
 }
 
 /* ---- a ring ---- */
@@ -145,11 +175,22 @@ static bool all_zero(const uint8_t *p, uint32_t n)
 	return !n || (!*p && !memcmp(p, p + 1, n - 1));
 }
 
+/* Bytes that verify as nothing, before a record that does. */
+static void sub_hole(struct dlog_sub *s, uint32_t from, uint32_t to)
+{
+	s->holes++;
+	s->last_hole = from;
+	s->zero_holes += all_zero(s->copy + from, to - from);
+	s->hole_bytes += to - from;
+}
+
 /* Find the records in s->copy; s->start and s->next are known. */
 static void sub_walk(const struct dlog_view *v, struct dlog_sub *s)
 {
-	uint32_t size = v->d->sb.subbuf_size;
-	uint32_t expect = UINT32_MAX, off, end, n = 0;
+	uint32_t size = v->d->sb.subbuf_size, expect = UINT32_MAX, nr = 0;
+	uint32_t *rec = s->rec;
+	/* In words: the place looked at, behind the last record, its words. */
+	size_t i, end, n = 0;
 	struct dlog_scan scan = {
 		.p = s->copy,
 		.size = size,
@@ -159,77 +200,105 @@ static void sub_walk(const struct dlog_view *v, struct dlog_sub *s)
 		.prefix = v->d->prefix,
 	};
 
+	dlog_scan_begin(&scan);
 	/* A START takes its room also when it is not there. */
-	off = end = DLOG_START_SIZE;
+	i = end = DLOG_START_SIZE / 8;
 	if (s->closed && s->next.records - s->start.records <= size / DLOG_HDR)
 		expect = (uint32_t)(s->next.records - s->start.records);
-	while (off + DLOG_HDR <= size && s->full + s->open < expect) {
-		enum dlog_record_state st = dlog_scan_probe(&scan, off, &n);
+	while (i + DLOG_HDR / 8 <= size / 8 && nr < expect) {
+		enum dlog_record_state st = scan_probe(&scan, i, &n);
+		uint32_t off = (uint32_t)i * 8;
 
-		if (st == DLOG_RECORD_NONE) {
-			off += 8;
+		if (dlog_unlikely(st == DLOG_RECORD_NONE)) {
+			i++;
 			continue;
 		}
-		if (off > end) {
-			s->holes++;
-			s->zero_holes += all_zero(s->copy + end, off - end);
-			s->hole_bytes += off - end;
-		}
-		if (st == DLOG_RECORD_OPEN) {
-			s->rec[s->nr++] = off | DLOG_SUB_OPEN;
+		if (dlog_unlikely(i > end))
+			sub_hole(s, (uint32_t)end * 8, off);
+		i += n;
+		end = i;
+		if (dlog_unlikely(st == DLOG_RECORD_OPEN)) {
+			rec[nr++] = off | DLOG_SUB_OPEN;
 			s->open++;
-			s->open_bytes += n;
-		} else {
-			uint32_t type = dlog_load32(s->copy + off + 4) >> 16;
-
-			s->full_bytes += n;
+			s->open_bytes += (uint32_t)n * 8;
+		} else if (DLOG_TYPE_KIND(dlog_load32(s->copy + off + 4) >>
+					  16) != DLOG_KIND_START) {
 			/* Nobody but an attacker writes a START here. */
-			if (DLOG_TYPE_KIND(type) != DLOG_KIND_START) {
-				s->rec[s->nr++] = off;
-				s->full++;
-			}
+			rec[nr++] = off;
 		}
-		off += n;
-		end = off;
 	}
-	s->tail = end;
+	s->nr = nr;
+	s->full = nr - s->open;
+	s->tail = (uint32_t)end * 8;
+	s->full_bytes = s->tail - DLOG_START_SIZE - s->open_bytes -
+			s->hole_bytes;
+}
+
+/* Read this sub-buffer's START again: has a writer come round? */
+static int sub_again(const struct dlog_view *v, struct dlog_sub *s)
+{
+	uint8_t again[DLOG_START_SIZE];
+	struct dlog_start other;
+	uint64_t slot, q;
+	int ret;
+
+	ret = dlog_fetch(v->d, dlog_view_offset(v, s->position), again,
+			 sizeof(again));
+	if (ret)
+		return ret;
+	slot = s->position / v->d->sb.subbuf_size % v->d->nr_subbufs;
+	q = start_position(v, again, slot, &other);
+	if (s->started && memcmp(again, s->copy, sizeof(again)))
+		s->lapped = true;
+	if (q != UINT64_MAX && q > s->position) {
+		s->lapped = true;
+		s->newer = q;
+	}
+	return 0;
 }
 
 /*
- * Read the sub-buffer at @position into @s and find its records.  0 or a
- * negative errno; a sub-buffer that holds nothing is not an error.
+ * Is something written by now where the last hole begins?  A writer that
+ * goes on while its sub-buffer is copied may leave a hole in the copy: where
+ * it was when the copy passed it.
+ */
+static bool sub_filled(const struct dlog_view *v, const struct dlog_sub *s)
+{
+	uint64_t off = dlog_view_offset(v, s->position) + s->last_hole, word;
+
+	return !dlog_fetch(v->d, off, &word, sizeof(word)) &&
+	       word != dlog_load64(s->copy + s->last_hole);
+}
+
+/*
+ * dlog_sub_load(), once.
  *
  * The copy is in ascending order, the next START last: whoever wrote that
- * START had reserved everything in this sub-buffer before.  This START is
- * read again after the copy: if it has changed, a writer has come round and
- * what is missing was overwritten, not damaged.
+ * START had reserved everything in this sub-buffer before.  If anything that
+ * the two STARTs count is not there, this START is read again after the
+ * copy: if it has changed, a writer has come round and what is missing was
+ * overwritten, not damaged.
  */
-int dlog_sub_load(const struct dlog_view *v, uint64_t position,
-		  struct dlog_sub *s)
+static int sub_read(const struct dlog_view *v, uint64_t position,
+		    struct dlog_sub *s)
 {
 	uint32_t size = v->d->sb.subbuf_size;
 	uint64_t slot = position / size % v->d->nr_subbufs;
 	uint64_t next_slot = (slot + 1) % v->d->nr_subbufs;
-	uint64_t off = dlog_view_offset(v, position), q;
 	uint32_t whole = next_slot ? size + DLOG_START_SIZE : size;
-	struct dlog_start other;
-	uint8_t again[DLOG_START_SIZE];
 	int ret;
 
 	*s = (struct dlog_sub){ .position = position,
 				.copy = s->copy,
 				.rec = s->rec,
 				.tail = DLOG_START_SIZE };
-	ret = dlog_fetch(v->d, off, s->copy, whole);
+	ret = dlog_fetch(v->d, dlog_view_offset(v, position), s->copy, whole);
 	if (!ret && !next_slot)
 		ret = dlog_fetch(v->d, v->off, s->copy + size, DLOG_START_SIZE);
-	if (!ret)
-		ret = dlog_fetch(v->d, off, again, sizeof(again));
 	if (ret)
 		return ret;
 
-	q = start_position(v, s->copy, slot, &s->start);
-	s->started = q == position;
+	s->started = start_position(v, s->copy, slot, &s->start) == position;
 	if (s->started)
 		s->start_time = dlog_load64(s->copy + 8);
 	s->next_started = start_position(v, s->copy + size, next_slot,
@@ -237,19 +306,34 @@ int dlog_sub_load(const struct dlog_view *v, uint64_t position,
 	s->closed = s->started && s->next_started &&
 		    s->next.boot == s->start.boot &&
 		    s->next.records >= s->start.records;
-	if (memcmp(again, s->copy, sizeof(again))) {
-		if (s->started)
-			s->lapped = true;
-		q = start_position(v, again, slot, &other);
-	}
-	if (q != UINT64_MAX && q > position) {
-		s->lapped = true;
-		s->newer = q;
-		if (!s->started)
+	if (s->started) {
+		sub_walk(v, s);
+		if (s->closed && !s->holes &&
+		    s->nr == s->next.records - s->start.records)
 			return 0;
 	}
-	sub_walk(v, s);
-	return 0;
+	ret = sub_again(v, s);
+	if (!ret && !s->started && !s->newer)
+		sub_walk(v, s);
+	return ret;
+}
+
+#define READ_AGAIN 3u /* times at most, a sub-buffer that changes */
+
+/*
+ * Read the sub-buffer at @position into @s and find its records.  0 or a
+ * negative errno; a sub-buffer that holds nothing is not an error.
+ */
+int dlog_sub_load(const struct dlog_view *v, uint64_t position,
+		  struct dlog_sub *s)
+{
+	int ret = sub_read(v, position, s);
+
+	for (uint32_t i = 0; i < READ_AGAIN && !ret && s->holes && !s->lapped &&
+			     sub_filled(v, s);
+	     i++)
+		ret = sub_read(v, position, s);
+	return ret;
 }
 
 uint32_t dlog_sub_boot(const struct dlog_view *v, const struct dlog_sub *s,
@@ -295,30 +379,88 @@ static void view_try(struct dlog_view *v, uint64_t position)
 	}
 }
 
-/*
- * Find the live sub-buffers: the newest START that proves itself, or what a
- * heartbeat or the boot table names, if something there proves it.  Behind
- * it may lie sub-buffers whose START was never finished, because its writer
- * was stopped and others went on: each holds at least one record.
- */
-int dlog_view_find(struct dlog_view *v)
+/* The newest START of all. */
+static void find_all(struct dlog_view *v)
 {
-	const struct dlog_superblock *sb = &v->d->sb;
-	const struct dlog_table *t = &v->d->table;
+	uint32_t size = v->d->sb.subbuf_size;
 	struct dlog_start start;
-	struct dlog_cpu hint;
 
 	v->any = false;
-	v->low = v->high = 0;
 	for (uint32_t i = 0; i < v->d->nr_subbufs; i++) {
-		uint64_t p = dlog_view_start(v, (uint64_t)i * sb->subbuf_size,
-					     &start);
+		uint64_t p = dlog_view_start(v, (uint64_t)i * size, &start);
 
 		if (p != UINT64_MAX && (!v->any || p > v->high)) {
 			v->any = true;
 			v->high = p;
 		}
 	}
+}
+
+#define SAMPLE 16u /* sub-buffers */
+
+/*
+ * The newest START, from a sample of them; false when these do not lie as a
+ * writer that goes round leaves them, one lap up to some place and the lap
+ * before behind it (where damage hit, nothing).  Behind the newest of the
+ * sample it goes on to where two samples' width holds nothing newer.
+ */
+static bool find_sampled(struct dlog_view *v)
+{
+	uint64_t size = v->d->sb.subbuf_size, ring = v->d->sb.ring_size;
+	uint64_t first = 0, p, end;
+	struct dlog_start start;
+	bool behind = false;
+
+	v->any = false;
+	for (uint32_t i = 0; i < v->d->nr_subbufs; i += SAMPLE) {
+		p = dlog_view_start(v, i * size, &start);
+		if (p == UINT64_MAX)
+			continue;
+		if (!v->any)
+			first = p / ring;
+		behind |= p / ring != first;
+		if (p / ring + behind != first)
+			return false;
+		if (!behind)
+			v->high = p;
+		v->any = true;
+	}
+	if (!v->any)
+		return false;
+	end = v->high + 2 * SAMPLE * size;
+	for (p = v->high + size; p < end; p += size) {
+		if (dlog_view_start(v, p, &start) != p)
+			continue;
+		v->high = p;
+		end = p + 2 * SAMPLE * size;
+	}
+	return true;
+}
+
+/* As far as dlog_region_begin() looks: contexts that can nest, and more. */
+#define BEYOND 8u
+
+/*
+ * Find the live sub-buffers: the newest START that proves itself, or what a
+ * heartbeat or the boot table names, if something there proves it.  Behind
+ * it may lie sub-buffers whose START was never finished, because its writer
+ * was stopped and others went on: one for each context that can nest, some
+ * of them with nothing that proves itself.
+ *
+ * @quick does not look at every START.  The answer is the same unless the
+ * ring holds a short stretch of newer sub-buffers where no writer leaves
+ * one: as a file of which not all pages have reached the disk may.
+ */
+int dlog_view_find(struct dlog_view *v, bool quick)
+{
+	const struct dlog_superblock *sb = &v->d->sb;
+	const struct dlog_table *t = &v->d->table;
+	struct dlog_cpu hint;
+	uint64_t p;
+
+	v->low = v->high = 0;
+	if (!quick || !find_sampled(v))
+		find_all(v);
 	dlog_ring_hint(v->d, v->ring, &hint);
 	if (hint.position)
 		view_try(v, hint.position - 1);
@@ -330,10 +472,13 @@ int dlog_view_find(struct dlog_view *v)
 		view_try(v, 0);
 	if (!v->any)
 		return 0;
+	p = v->high;
 	for (uint32_t i = 0; i < v->d->nr_subbufs; i++) {
-		if (!view_holds(v, v->high + sb->subbuf_size))
+		p += sb->subbuf_size;
+		if (view_holds(v, p))
+			v->high = p;
+		else if (p - v->high >= BEYOND * sb->subbuf_size)
 			break;
-		v->high += sb->subbuf_size;
 	}
 	if (v->high >= sb->ring_size)
 		v->low = v->high - sb->ring_size + sb->subbuf_size;

@@ -164,7 +164,7 @@ static struct dlog *source_new(const char *name)
 	d->ops = &dlog_region_ops;
 	d->name = strdup(name);
 	d->power = malloc(DLOG_POWERS * sizeof(*d->power));
-	d->prefix = malloc((DLOG_SUBBUF_MAX / 8 + 1) * sizeof(*d->prefix));
+	d->prefix = malloc(DLOG_PREFIX(DLOG_SUBBUF_MAX) * sizeof(*d->prefix));
 	if (!d->name || !d->power || !d->prefix) {
 		dlog_close(d);
 		return NULL;

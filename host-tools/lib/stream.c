@@ -32,6 +32,7 @@ struct stream {
 	uint32_t only; /* boot wanted, 0: all */
 	uint32_t boot; /* of the sub-buffer that is loaded */
 	uint64_t pos; /* sub-buffer loaded, or to be loaded */
+	uint64_t first; /* the newest when it was made */
 	uint32_t cur; /* v.sub[cur] holds it */
 	uint32_t rec; /* next of its records */
 	uint32_t done; /* offset up to which all was given or passed */
@@ -96,12 +97,13 @@ static int stream_new(struct dlog *d, uint32_t n, unsigned int flags,
 			goto fail;
 		}
 	}
-	ret = dlog_view_find(&st->v);
+	ret = dlog_view_find(&st->v, flags & DLOG_READER_LAST);
 	if (ret)
 		goto fail;
 	/* An empty ring is followed from its first position. */
 	st->ended = !st->v.any && !st->follow;
 	st->pos = st->v.low;
+	st->first = st->v.high;
 	if (flags & DLOG_READER_NEW) {
 		st->ended = !st->follow;
 		st->pos = st->v.high;
@@ -120,6 +122,69 @@ fail:
 static void stream_set_boot(void *stream, uint32_t boot)
 {
 	((struct stream *)stream)->only = boot;
+}
+
+/*
+ * The newest START of the boot wanted or one before it: a ring's boots go
+ * forward.  One by one where a START is missing.
+ */
+static uint64_t last_wanted(const struct stream *st)
+{
+	uint32_t size = st->v.d->sb.subbuf_size;
+	uint64_t lo = st->v.low, hi = st->v.high;
+	struct dlog_start start;
+	bool all = false;
+
+	while (lo < hi) {
+		uint64_t mid = lo + ((hi - lo) / size + 1) / 2 * size;
+
+		if (all)
+			mid = hi;
+		if (dlog_view_start(&st->v, mid, &start) != mid) {
+			hi -= all ? size : 0;
+			all = true;
+		} else if (start.boot > st->only) {
+			hi = mid - size;
+		} else {
+			lo = mid;
+		}
+	}
+	return lo;
+}
+
+static int stream_last(void *stream, uint64_t n)
+{
+	struct stream *st = stream;
+	struct dlog_view *v = &st->v;
+	uint32_t size = v->d->sb.subbuf_size;
+	struct dlog_start start, next = { 0 };
+	bool there = false, counted;
+	uint64_t have = 0;
+
+	if (!v->any || st->pos != v->low)
+		return 0;
+	for (uint64_t p = st->only ? last_wanted(st) : v->high;; p -= size) {
+		counted = there;
+		there = dlog_view_start(v, p, &start) == p;
+		st->pos = p;
+		if (p == v->low || (there && start.boot < st->only))
+			return 0;
+		counted &= there && start.boot == next.boot &&
+			   next.records - start.records <= size / DLOG_HDR;
+		if (counted) {
+			have += next.records - start.records;
+		} else {
+			int ret = dlog_sub_load(v, p, &v->sub[0]);
+
+			if (ret)
+				return ret;
+			have += v->sub[0].full;
+		}
+		/* Only at a START is it known which boot goes on. */
+		if (there && have >= n)
+			return 1;
+		next = start;
+	}
 }
 
 static void late_add(struct stream *st, uint32_t from, uint32_t to)
@@ -145,8 +210,8 @@ static void enter(struct stream *st, uint32_t buffer)
 	const struct dlog_sub *s = &st->v.sub[buffer];
 	uint32_t boot;
 
-	/* Who wrote at the tail may have begun after the table was read. */
-	if (!s->started && st->follow && !st->reload && st->pos == st->v.high)
+	/* Who wrote this may have begun after the table was read. */
+	if (!s->started && st->follow && !st->reload && st->pos >= st->first)
 		dlog_table_load(st->v.d);
 	boot = dlog_sub_boot(&st->v, s, st->boot);
 	if (!st->reload)
@@ -166,14 +231,21 @@ static void enter(struct stream *st, uint32_t buffer)
 	st->reload = false;
 }
 
-/* Skip, unread, what a filter by boot does not want. */
+/*
+ * Skip, unread, what a filter by boot does not want.  Boots go forward: the
+ * first later one ends it.
+ */
 static bool unwanted(struct stream *st)
 {
 	struct dlog_start start;
 
-	return st->only && st->pos != st->v.high &&
-	       dlog_view_start(&st->v, st->pos, &start) == st->pos &&
-	       start.boot && start.boot != st->only;
+	if (!st->only || st->pos == st->v.high ||
+	    dlog_view_start(&st->v, st->pos, &start) != st->pos ||
+	    !start.boot || start.boot == st->only)
+		return false;
+	if (start.boot > st->only && !st->follow)
+		st->ended = true;
+	return true;
 }
 
 /* A writer has come round: go on with the oldest that is left. */
@@ -293,11 +365,67 @@ static int walk(struct stream *st, struct dlog_item *item)
 	return 0;
 }
 
+/* Has a late place become a record?  Then it is ready, and true. */
+static bool late_poll(struct stream *st, struct late *l)
+{
+	const struct dlog_superblock *sb = &st->v.d->sb;
+	uint64_t off = dlog_view_offset(&st->v, l->position), word;
+	uint32_t need, size;
+
+	if (dlog_fetch(st->v.d, off, &word, sizeof(word)) || word == l->word)
+		return false;
+	need = DLOG_REC_SIZE(word >> 32 & 0xffff);
+	if (need > l->end - l->position || need > sb->subbuf_size ||
+	    dlog_fetch(st->v.d, off, st->late_buf, need) ||
+	    dlog_record_probe(st->late_buf, need, st->v.seed, l->position,
+			      &size) != DLOG_RECORD_FULL) {
+		/* Looked at again when its check changes. */
+		l->word = word;
+		return false;
+	}
+	/* What was proved, not what was seen before. */
+	word = dlog_load64(st->late_buf);
+	st->late_item = (struct dlog_item){
+		.time = dlog_load64(st->late_buf + 8),
+		.position = l->position,
+		.boot = l->boot,
+		.type = (uint16_t)(word >> 48),
+		.len = (uint16_t)(word >> 32),
+		.data = st->late_buf + DLOG_HDR,
+		.buffer = LATE_BUFFER,
+	};
+	l->position += size;
+	l->word = 0;
+	st->late_ready = true;
+	return true;
+}
+
+/* Look at all late places; true when one is ready. */
+static bool late_poll_all(struct stream *st)
+{
+	uint64_t ring_size = st->v.d->sb.ring_size;
+
+	for (uint32_t i = 0; i < st->nr_late; i++) {
+		struct late *l = &st->late[i];
+		bool gone = l->end + ring_size <= st->v.high ||
+			    l->end - l->position < DLOG_HDR;
+
+		if (!gone && late_poll(st, l))
+			return true;
+		if (gone) {
+			memmove(l, l + 1, (--st->nr_late - i) * sizeof(*l));
+			i--;
+		}
+	}
+	return false;
+}
+
 static int stream_next(void *stream, struct dlog_item *item)
 {
 	struct stream *st = stream;
 	int ret;
 
+again:
 	if (st->late_ready) {
 		st->late_ready = false;
 		*item = st->late_item;
@@ -307,6 +435,10 @@ static int stream_next(void *stream, struct dlog_item *item)
 		}
 	}
 	while (!st->ended) {
+		/* A follower that is always behind never runs dry. */
+		if (!st->loaded && st->nr_late && !st->refs[LATE_BUFFER] &&
+		    late_poll_all(st))
+			goto again;
 		if (!st->loaded || st->reload) {
 			ret = load(st);
 			if (ret <= 0)
@@ -334,59 +466,6 @@ static void stream_put(void *stream, const struct dlog_item *item)
 	((struct stream *)stream)->refs[item->buffer]--;
 }
 
-/* Has a late place become a record?  Then it is ready, and true. */
-static bool late_poll(struct stream *st, struct late *l)
-{
-	const struct dlog_superblock *sb = &st->v.d->sb;
-	uint64_t off = dlog_view_offset(&st->v, l->position), word;
-	uint32_t need, size;
-
-	if (dlog_fetch(st->v.d, off, &word, sizeof(word)) || word == l->word)
-		return false;
-	need = DLOG_REC_SIZE(word >> 32 & 0xffff);
-	if (need > l->end - l->position || need > sb->subbuf_size ||
-	    dlog_fetch(st->v.d, off, st->late_buf, need) ||
-	    dlog_record_probe(st->late_buf, need, st->v.seed, l->position,
-			      &size) != DLOG_RECORD_FULL) {
-		/* Looked at again when its check changes. */
-		l->word = word;
-		return false;
-	}
-	st->late_item = (struct dlog_item){
-		.time = dlog_load64(st->late_buf + 8),
-		.position = l->position,
-		.boot = l->boot,
-		.type = (uint16_t)(word >> 48),
-		.len = (uint16_t)(word >> 32),
-		.data = st->late_buf + DLOG_HDR,
-		.buffer = LATE_BUFFER,
-	};
-	l->position += need;
-	l->word = 0;
-	st->late_ready = true;
-	return true;
-}
-
-/* Look at all late places; true when one is ready. */
-static bool late_poll_all(struct stream *st)
-{
-	uint64_t ring_size = st->v.d->sb.ring_size;
-
-	for (uint32_t i = 0; i < st->nr_late; i++) {
-		struct late *l = &st->late[i];
-		bool gone = l->end + ring_size <= st->v.high ||
-			    l->end - l->position < DLOG_HDR;
-
-		if (!gone && late_poll(st, l))
-			return true;
-		if (gone) {
-			memmove(l, l + 1, (--st->nr_late - i) * sizeof(*l));
-			i--;
-		}
-	}
-	return false;
-}
-
 /* Do @len bytes at @off of the tail differ from the copy? */
 static bool differs(struct stream *st, uint32_t off, uint32_t len)
 {
@@ -398,7 +477,10 @@ static bool differs(struct stream *st, uint32_t off, uint32_t len)
 	       memcmp(now, s->copy + off, len);
 }
 
-/* Sub-buffers entered behind one whose START was never finished. */
+/*
+ * Sub-buffers entered behind one whose START was never finished: by a START,
+ * or by a record that proves itself without one.
+ */
 static bool poll_beyond(struct stream *st)
 {
 	uint32_t size = st->v.d->sb.subbuf_size;
@@ -414,10 +496,17 @@ static bool poll_beyond(struct stream *st)
 		st->v.high = q;
 		return true;
 	}
-	if (dlog_sub_load(&st->v, st->pos + size, s) || !(s->full + s->open))
-		return false;
-	st->v.high = st->pos + size;
-	return true;
+	for (uint32_t i = 1; i <= 8; i++) {
+		uint64_t p = st->pos + (uint64_t)i * size;
+
+		if (dlog_sub_load(&st->v, p, s))
+			return false;
+		if (s->full + s->open) {
+			st->v.high = p;
+			return true;
+		}
+	}
+	return false;
 }
 
 static bool stream_poll(void *stream)
@@ -462,6 +551,7 @@ const struct dlog_source_ops dlog_region_ops = {
 	.stream_new = stream_new,
 	.stream_free = stream_free,
 	.stream_set_boot = stream_set_boot,
+	.stream_last = stream_last,
 	.stream_next = stream_next,
 	.stream_put = stream_put,
 	.stream_poll = stream_poll,

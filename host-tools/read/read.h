@@ -108,14 +108,16 @@ struct format {
 	bool headers; /* a line before each boot */
 };
 
+/* A second as it was formatted last: most records share it with their like. */
+struct second {
+	uint64_t second;
+	size_t len; /* of text, 0: none yet */
+	char text[96], zone[8];
+};
+
 struct view {
 	struct sink *out;
-	/* the second formatted last: most records share it with their like */
-	struct {
-		uint64_t second;
-		size_t len;
-		char text[96], zone[8];
-	} date;
+	struct second date, stamp; /* wall clock, guest's clock */
 	struct sink text; /* scratch for the text of a record */
 	const struct format *fmt;
 };

@@ -11,6 +11,10 @@
 #include "read.h"
 
 #define WAIT_MS 1000 /* between looks at stdout and heartbeats */
+/* When the last records did not hold enough lines: so many times more. */
+#define LAST_GROWTH 8u
+/* Not worth it when they are one in so many bytes of the file. */
+#define LAST_BYTES 4096u
 
 /* A copy of a record that may be among the last. */
 struct kept {
@@ -109,6 +113,15 @@ static int keep(struct show *sh, size_t source, const struct dlog_entry *e)
 	return 0;
 }
 
+static void forget_kept(struct show *sh)
+{
+	for (size_t i = 0; i < sh->nr_kept; i++)
+		free(sh->kept[i].data);
+	free(sh->kept);
+	sh->kept = NULL;
+	sh->nr_kept = sh->next_kept = 0;
+}
+
 static void emit_kept(struct show *sh)
 {
 	for (size_t i = 0; i < sh->nr_kept; i++) {
@@ -116,11 +129,8 @@ static void emit_kept(struct show *sh)
 
 		if (k->data)
 			emit(sh, k->source, &k->e);
-		free(k->data);
 	}
-	free(sh->kept);
-	sh->kept = NULL;
-	sh->nr_kept = 0;
+	forget_kept(sh);
 }
 
 static int take(struct show *sh, const struct dlog_entry *e, bool keep_it)
@@ -155,8 +165,6 @@ static int show_backlog(struct show *sh, struct dlog_reader *r)
 		bytes += DLOG_HDR + e.len;
 		ret = take(sh, &e, keep_it);
 	}
-	if (!ret && keep_it)
-		emit_kept(sh);
 	return ret;
 }
 
@@ -205,37 +213,73 @@ static int show_new(struct show *sh, struct dlog_reader *r)
 	}
 }
 
+/*
+ * Records from the end on among which the lines wanted should be; 0: look at
+ * all.  Several files are merged by wall clock: where their ends meet is not
+ * known beforehand.  Times: what has no wall clock is counted, all of it.
+ */
+static uint64_t last_wanted(const struct show *sh, uint64_t last)
+{
+	if (sh->lines <= 0 || sh->n > 1 || sh->filter->since.kind ||
+	    sh->filter->until.kind ||
+	    last > sh->src[0].info.region_size / LAST_BYTES)
+		return 0;
+	return last;
+}
+
+/* A reader of the last @last records, or of all: 1 if some are left out. */
+static int open_reader(struct show *sh, struct dlog_reader **r,
+		       struct dlog **list, uint64_t last)
+{
+	struct dlog_error err;
+	unsigned int flags = 0;
+	int ret;
+
+	if (sh->follow)
+		flags = DLOG_READER_FOLLOW | (sh->lines ? 0 : DLOG_READER_NEW);
+	if (last)
+		flags |= DLOG_READER_LAST;
+	ret = dlog_reader_new(r, list, sh->n, flags, &err);
+	if (ret) {
+		fprintf(stderr, PROGRAM ": %s\n", err.text);
+		return ret;
+	}
+	if (sh->n == 1 && sh->filter->limits[0].boot)
+		dlog_reader_set_boot(*r, sh->filter->limits[0].boot);
+	return last ? dlog_reader_set_last(*r, last) : 0;
+}
+
 int show_records(struct show *sh)
 {
 	struct dlog_reader *r = NULL;
-	struct dlog_error err;
 	struct dlog **list = calloc(sh->n, sizeof(struct dlog *));
-	unsigned int flags = 0;
-	int ret = -ENOMEM;
+	uint64_t last = last_wanted(sh, (uint64_t)sh->lines);
+	int ret = -ENOMEM, more;
 
 	if (!list)
 		goto out;
 	for (size_t i = 0; i < sh->n; i++)
 		list[i] = sh->src[i].d;
-	if (sh->follow)
-		flags = DLOG_READER_FOLLOW | (sh->lines ? 0 : DLOG_READER_NEW);
-	ret = dlog_reader_new(&r, list, sh->n, flags, &err);
-	if (ret) {
-		fprintf(stderr, PROGRAM ": %s\n", err.text);
-		goto out;
-	}
-	if (sh->n == 1 && sh->filter->limits[0].boot)
-		dlog_reader_set_boot(r, sh->filter->limits[0].boot);
-	ret = show_backlog(sh, r);
+	do {
+		dlog_reader_free(r);
+		forget_kept(sh);
+		more = open_reader(sh, &r, list, last);
+		if (!r) {
+			ret = more;
+			goto out;
+		}
+		ret = more < 0 ? more : show_backlog(sh, r);
+		last = last_wanted(sh, last * LAST_GROWTH);
+	} while (!ret && more && sh->nr_kept < (size_t)sh->lines);
+	if (!ret)
+		emit_kept(sh);
 	if (!ret && sh->follow)
 		ret = show_new(sh, r);
 	if (ret < 0 && !sh->view->out->error)
 		fprintf(stderr, PROGRAM ": %s: reading stopped: %s\n",
 			sh->src[0].path, strerror(-ret));
 out:
-	for (size_t i = 0; i < sh->nr_kept; i++)
-		free(sh->kept[i].data);
-	free(sh->kept);
+	forget_kept(sh);
 	dlog_reader_free(r);
 	free(list);
 	return ret < 0 ? EXIT_ERROR : EXIT_OK;

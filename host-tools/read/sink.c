@@ -74,27 +74,15 @@ static bool sink_grow(struct sink *s, size_t n)
 	return true;
 }
 
-char *sink_room(struct sink *s, size_t n)
+char *sink_make_room(struct sink *s, size_t n)
 {
 	if (s->error)
 		return NULL;
-	if (s->size - s->len < n) {
-		if (s->fd >= 0)
-			sink_flush(s);
-		if (s->error || !sink_grow(s, n))
-			return NULL;
-	}
+	if (s->fd >= 0)
+		sink_flush(s);
+	if (s->error || !sink_grow(s, n))
+		return NULL;
 	return s->buf + s->len;
-}
-
-void sink_put(struct sink *s, const void *data, size_t n)
-{
-	char *to = sink_room(s, n);
-
-	if (!to)
-		return;
-	memcpy(to, data, n);
-	s->len += n;
 }
 
 void sink_pad(struct sink *s, uint64_t v, unsigned int width, char pad)

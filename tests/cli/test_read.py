@@ -92,6 +92,30 @@ def many_last_lines():
 
 
 @case
+def last_lines_of_many():
+    """Not all of the file is read for them: they are the same lines."""
+    script = 'size 4194304\nrings 2\n'
+    for boot in range(3):
+        script += 'boot x%d\n' % boot
+        for i in range(6):
+            script += ('ring %d\nfill 2000 6 %d line%d-%d-\n'
+                       'printk %d T1 %d rare %d\n' % (
+                           i % 2, i * 1000000, boot, i, i % 4,
+                           i * 1000000 + 5000000, i))
+    g = region(script)
+    for args in ((), ('-b',), ('-b', '-1'), ('-b', '1'), ('-l', 'err+'),
+                 ('-l', 'emerg'), ('-g', 'line0-1-5$'), ('-g', 'no such'),
+                 ('-c', '1'), ('-k', '-b', '-1'), ('-g', '-3-.*99')):
+        want = texts(*args, g)
+        for n in (1, 2, 7, 50, 300, 1000, 3000, 40000):
+            same(texts('-n', str(n), *args, g), want[-n:])
+    same(len(texts(g)), 3 * 6 * 2001)
+    # and what the lines are, with the header of their boot
+    same(lines('-n', '1', g), ['-- boot 3: x2, the one before ended: cut off '
+                               'while booting --', lines(g)[-1]])
+
+
+@case
 def levels():
     g = region('boot x\n' + ''.join('text %d %d l%d\n' % (i, i, i)
                                     for i in range(8)))

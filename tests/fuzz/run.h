@@ -87,6 +87,12 @@ run_region(const void *mem, size_t size,
 	/* Joined pieces are fewer; nothing is given that is not counted. */
 	MUST(got <= told);
 	dlog_reader_free(r);
+	MUST(!dlog_reader_new(&r, &d, 1, DLOG_READER_LAST, &err));
+	dlog_reader_set_last(r, 3);
+	for (got = 0; (n = dlog_reader_next(r, &e, 0)) > 0;)
+		got++;
+	MUST(!n && got <= told);
+	dlog_reader_free(r);
 	free(boots);
 	free(loss);
 	dlog_close(d);

@@ -18,9 +18,9 @@ import time
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from lib.case import case, main  # noqa: E402 (needs the path above)
+from lib.case import case, main, skip  # noqa: E402 (needs the path above)
 from lib.guest import Guest  # noqa: E402
-from lib.world import BIN, LOAD, TREE, World, entries, modules, tool  # noqa: E402
+from lib.world import BIN, BUILD, LOAD, TREE, World, entries, modules, tool  # noqa: E402
 
 MISC = '/sys/class/misc/dlog/'
 
@@ -291,6 +291,38 @@ def cpu_hotplug_and_suspend():
         assert 'while one is away' in texts and 'awake again' in texts
         assert w.stats()['status'] == 'running'
         w.check()
+
+
+@case(long=True)
+def races_and_locks_are_watched():
+    """The driver under KCSAN and lockdep, everything at once."""
+    kcsan = '/sys/kernel/debug/kcsan'
+    ko = os.path.join(BUILD, 'guest/6.1-debug/dlog.ko')
+    if not os.path.exists(ko):
+        skip('run tests/guest/setup debug-kernel, '
+             'make guest KERNELS=6.1-debug')
+    with World(kernel='6.1-debug', size='8M', mem='1G',
+               firmware='seabios') as w:
+        w.guest.must('echo on > %s; echo 100 > '
+                     '/sys/module/kcsan/parameters/skip_watch' % kcsan)
+        w.start_load(seconds=20, pause_us=500, interval_us=20000)
+        w.guest.must('(for i in $(seq 100); do echo noise > /dev/kmsg; '
+                     'echo more > /dev/dlog-msg; done) 2> /dev/null & '
+                     'for i in 1 2 3; do echo stop > /dev/dlog; '
+                     'cat /dev/dlog > /dev/null; cat %srings > /dev/null; '
+                     'echo start > /dev/dlog; done; wait' % MISC, timeout=200)
+        w.guest.must('echo 1 > /sys/module/dlogtest/parameters/gates')
+        w.guest.must('echo 0 > %sload; rmmod dlogtest; rmmod dlog; '
+                     'insmod /dlog.ko' % LOAD, timeout=120)
+        said = w.guest.must('dmesg')
+        state = w.guest.must('cat ' + kcsan)
+        print(state)
+        assert re.search(r'setup_watchpoints: [1-9]', state)
+        for report in re.split(r'={60,}', said):
+            ours = re.search(r'\bdlog', report)
+            bad = re.search(r'BUG: KCSAN|WARNING:|BUG:|possible .* deadlock'
+                            r'|inconsistent lock state', report)
+            assert not (bad and ours), report
 
 
 @case

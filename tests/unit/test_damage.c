@@ -93,6 +93,37 @@ static void stopped_and_passed(void **state)
 			steps++;
 }
 
+/*
+ * Each stopped as it enters a sub-buffer, before anything of it is in memory,
+ * with a record so long that the next enters one more; the last after its
+ * START's open check.  Others go on there: only their records prove it.
+ */
+static void entered_and_stopped(void **state)
+{
+	(void)state;
+	for (uint32_t lap = 0; lap < 2; lap++) {
+		for (uint32_t empty = 0; empty < 7; empty++) {
+			struct truth *t;
+			struct world w;
+
+			fresh(&w);
+			do
+				w_line(&w, 0);
+			while (left(&w) >= 120 ||
+			       w.next[0] < lap * w.rg.sb.ring_size * 3 / 2);
+			for (uint32_t i = 0; i <= empty; i++) {
+				w_partial(&w, 0, i < empty ? 4000 : 100,
+					  i < empty ? 0 : 2, &t);
+				t->fate = FATE_TORN;
+			}
+			for (uint32_t i = 0; i < 5; i++)
+				w_line(&w, 0);
+			w_check_records(&w);
+			w_free(&w);
+		}
+	}
+}
+
 /* Writers stopped within writers, four deep. */
 static void nested_stops(void **state)
 {
@@ -331,6 +362,7 @@ int main(void)
 		cmocka_unit_test(stopped_writer),
 		cmocka_unit_test(stopped_entering),
 		cmocka_unit_test(stopped_and_passed),
+		cmocka_unit_test(entered_and_stopped),
 		cmocka_unit_test(nested_stops),
 		cmocka_unit_test(one_byte),
 		cmocka_unit_test(stretches),

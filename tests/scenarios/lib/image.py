@@ -52,7 +52,8 @@ class Kernel:
         self.name = name
         self.dir = os.path.join(cache_dir(), name)
         if not os.path.exists(os.path.join(self.dir, 'vmlinux')):
-            group = 'guest' if name == '6.1' else 'trixie'
+            group = {'6.1': 'guest', '6.1-debug': 'debug-kernel'}.get(
+                name, 'trixie')
             raise ImageError('no kernel %s in %s: run tests/guest/setup %s'
                              % (name, cache_dir(), group))
         self.bzimage = os.path.join(self.dir, 'bzImage')
@@ -112,7 +113,9 @@ def extract_vmlinux(bzimage, vmlinux):
             break
     else:
         raise ImageError('%s: payload is neither xz, zstd nor gzip' % bzimage)
-    elf = subprocess.run([tool, '-dc'], input=payload[:-4], check=True,
+    # gzip ends with the size itself, so there the kernel adds none.
+    packed = payload if tool == 'gzip' else payload[:-4]
+    elf = subprocess.run([tool, '-dc'], input=packed, check=True,
                          stdout=subprocess.PIPE).stdout
     size, = struct.unpack('<I', payload[-4:])
     if len(elf) != size or elf[:4] != b'\x7fELF':
