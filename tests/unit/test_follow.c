@@ -102,6 +102,37 @@ static void only_new(void **state)
 	follow_end(&f);
 }
 
+/* Records behind sub-buffers in which nothing was ever stored. */
+static void entered_and_stopped(void **state)
+{
+	(void)state;
+	for (uint32_t empty = 0; empty < 7; empty++) {
+		struct follow f;
+		struct truth *t;
+		uint32_t old;
+
+		w_format(&f.w, 1 << 18, 1, 4096, 8);
+		w_boot(&f.w, 1);
+		follow_begin(&f, 1, 0);
+		w_line(&f.w, 0);
+		drain(&f, PATIENCE);
+		for (uint32_t i = 0; i <= empty; i++) {
+			w_partial(&f.w, 0, 4000, 0, &t);
+			t->fate = FATE_TORN;
+		}
+		old = f.w.n;
+		/* Behind the last of them, in a sub-buffer without START. */
+		w_partial(&f.w, 0, 100, 2, &t);
+		t->fate = FATE_TORN;
+		w_line(&f.w, 0);
+		for (uint32_t i = 0; i < 400 && !f.w.t[f.w.n - 1].seen; i++)
+			drain(&f, PATIENCE);
+		assert_int_equal(f.w.t[f.w.n - 1].seen, 1);
+		assert_true(old < f.w.n);
+		follow_end(&f);
+	}
+}
+
 /*
  * A record stays in flight (after @steps stores) while others are appended;
  * then it is finished, and given late or in its place, once.
@@ -515,6 +546,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(lines),
 		cmocka_unit_test(only_new),
+		cmocka_unit_test(entered_and_stopped),
 		cmocka_unit_test(in_flight),
 		cmocka_unit_test(start_in_flight),
 		cmocka_unit_test(lapped),
