@@ -43,8 +43,15 @@ notrace u64 dlog_epoch_begin(void)
 	u64 before, after, ns, base;
 	u32 number;
 
-	if (READ_ONCE(e->busy) || READ_ONCE(dlog_clock_plain) || !mult)
+	if (READ_ONCE(e->busy))
 		return local_clock();
+	if (READ_ONCE(dlog_clock_plain) || !mult) {
+		/* Far from any number that comes before the next heartbeat. */
+		before = rdtsc();
+		number = dlog_epoch_number(before, before >> 32);
+		WRITE_ONCE(e->number, number ^ 1U << 31);
+		return local_clock();
+	}
 	WRITE_ONCE(e->busy, true);
 	barrier();
 	before = rdtsc_ordered();
