@@ -37,7 +37,8 @@
 
 #define ROUNDS 100
 #define RECORDS 40000u /* a round: most of a ring of the default geometry */
-#define BURST 10000u /* the same with two threads: short, so that both run */
+#define BURST                                                                  \
+	100000u /* with two threads: long, so that who begins late costs little */
 #define SIZE 80u /* bytes of such a record, and of the floor's */
 
 static struct dlog_region region;
@@ -241,7 +242,7 @@ static int scaling(void)
 	for (int i = 0; i < 2; i++)
 		if (pthread_create(&w[i].thread, NULL, work, &w[i]))
 			return -EAGAIN;
-	for (int i = 0; i < 128 * ROUNDS; i++) {
+	for (int i = 0; i < 48 * ROUNDS; i++) {
 		int which = i & 1, n = i >> 1 & 1;
 
 		job = jobs[which];
