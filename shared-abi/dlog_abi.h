@@ -32,6 +32,8 @@
 #define DLOG_SUBBUF_MIN 4096u
 #define DLOG_SUBBUF_MAX 65536u
 #define DLOG_SUBBUFS_MIN 8u /* in each ring */
+/* Sub-buffers behind the newest START in which records are looked for. */
+#define DLOG_BEYOND 8u
 #define DLOG_SUBBUFS_MAX (1u << 24)
 #define DLOG_RINGS_MAX 1024u
 #define DLOG_CPUS_MAX 4096u

@@ -234,18 +234,44 @@ DLOG_FN enum dlog_super_error dlog_region_open(struct dlog_region *rg,
 	return err;
 }
 
-/* Store a checked object: invalid first, then its words, then the check. */
+/*
+ * Store a checked object at @dst: make it invalid and begin its hash; then
+ * its words from byte 8 on, each by dlog_record_word(); then the check.
+ */
+DLOG_INLINE uint64_t dlog_object_begin(uint8_t *dst, uint32_t x, uint64_t seed,
+				       uint64_t position)
+{
+	dlog_put32_release(dst, 0);
+	dlog_put32(dst + 4, x);
+	return dlog_hash_start(seed, position, x);
+}
+
+/* Words of @from to @dst; the hash with them. */
+DLOG_INLINE uint64_t dlog_object_words(uint8_t *dst, uint64_t h,
+				       const void *from, uint32_t size)
+{
+	for (uint32_t i = 0; i < size; i += 8)
+		h = dlog_record_word(dst + i, h,
+				     dlog_load64((const uint8_t *)from + i));
+	return h;
+}
+
+DLOG_INLINE void dlog_object_end(uint8_t *dst, uint64_t h)
+{
+	dlog_put32_release(dst, dlog_hash_final(h));
+}
+
+/* All three, for an object that lies in one piece at @from. */
 DLOG_FN void dlog_object_put(void *to, const void *from, uint32_t size,
 			     uint64_t seed, uint64_t position)
 {
 	const uint8_t *src = from;
 	uint8_t *dst = to;
+	uint64_t h = dlog_object_begin(dst, dlog_load32(src + 4), seed,
+				       position);
 
-	dlog_put32_release(dst, 0);
-	dlog_put32(dst + 4, dlog_load32(src + 4));
-	for (uint32_t i = 8; i < size; i += 8)
-		dlog_put64(dst + i, dlog_load64(src + i));
-	dlog_put32_release(dst, dlog_object_check(from, size, seed, position));
+	h = dlog_object_words(dst + 8, h, src + 8, size - 8);
+	dlog_object_end(dst, h);
 }
 
 /* Where a ring's stream ended. */
@@ -332,8 +358,8 @@ DLOG_FN void dlog_ring_find_end(const struct dlog_region *rg, uint32_t n,
 	for (uint32_t i = 0; i < nr; i++) {
 		if (!dlog_start_probe(ring + (size_t)i * size, seed, &start) ||
 		    start.position % size ||
-		    start.position >=
-			    DLOG_POSITION_END - rg->sb.ring_size - 9 * size ||
+		    start.position >= DLOG_POSITION_END - rg->sb.ring_size -
+					      (DLOG_BEYOND + 1) * size ||
 		    dlog_mod(start.position / size, nr) != i)
 			continue;
 		if (any && start.position < last)
@@ -356,7 +382,7 @@ DLOG_FN void dlog_ring_find_end(const struct dlog_region *rg, uint32_t n,
 	 * context that can nest; one may hold nothing and the next something.
 	 */
 	last = end->next;
-	for (uint32_t i = 0; i < 8; i++, last += size) {
+	for (uint32_t i = 0; i < DLOG_BEYOND; i++, last += size) {
 		uint32_t count = dlog_subbuf_count(
 			ring + (size_t)dlog_mod(last / size, nr) * size, size,
 			seed, last, &budget);
@@ -488,29 +514,20 @@ DLOG_FN bool dlog_region_begin(struct dlog_region *rg,
 	/* As dlog_object_put(), but the ring words come from @ends. */
 	dst = (uint8_t *)dlog_boot_slot(rg, rg->boot);
 	off = (uint64_t)(dst - rg->base);
-	dlog_put32_release(dst, 0);
-	dlog_put32(dst + 4, b.size);
-	h = dlog_hash_start(seed, off, b.size);
-	for (uint32_t i = 8; i < sizeof(b); i += 8) {
-		uint64_t w = dlog_load64((uint8_t *)&b + i);
-
-		dlog_put64(dst + i, w);
-		h = dlog_hash_word(h, w);
-	}
+	h = dlog_object_begin(dst, b.size, seed, off);
+	h = dlog_object_words(dst + 8, h, (uint8_t *)&b + 8, sizeof(b) - 8);
 	dst += sizeof(b);
 	for (uint32_t i = 0; i < rg->sb.nr_rings; i++, dst += 24) {
 		bool prev = ends[i].boot && ends[i].boot == newest;
 		uint64_t records = prev ? ends[i].records : 0;
 		uint64_t dropped = prev ? ends[i].dropped : 0;
-		dlog_put64(dst, ends[i].next);
-		dlog_put64(dst + 8, records);
-		dlog_put64(dst + 16, dropped);
-		h = dlog_hash_word(h, ends[i].next);
-		h = dlog_hash_word(h, records);
-		h = dlog_hash_word(h, dropped);
+
+		h = dlog_record_word(dst, h, ends[i].next);
+		h = dlog_record_word(dst + 8, h, records);
+		h = dlog_record_word(dst + 16, h, dropped);
 		ends[i].records = ends[i].dropped = 0;
 	}
-	dlog_put32_release(rg->base + off, dlog_hash_final(h));
+	dlog_object_end(rg->base + off, h);
 	return false;
 }
 
@@ -613,19 +630,10 @@ DLOG_FN int dlog_region_regs(const struct dlog_region *rg,
 	r.prstatus_size = prstatus_size;
 	off = rg->sb.regs_off + (uint64_t)r.cpu * rg->sb.regs_stride;
 	dst = rg->base + off;
-	dlog_put32_release(dst, 0);
-	dlog_put32(dst + 4, r.size);
-	h = dlog_hash_start(seed, off, r.size);
-	for (uint32_t i = 8; i < r.size; i += 8) {
-		const uint8_t *src = i < sizeof(r) ? (const uint8_t *)&r + i
-						   : (const uint8_t *)prstatus +
-							     (i - sizeof(r));
-		uint64_t w = dlog_load64(src);
-
-		dlog_put64(dst + i, w);
-		h = dlog_hash_word(h, w);
-	}
-	dlog_put32_release(dst, dlog_hash_final(h));
+	h = dlog_object_begin(dst, r.size, seed, off);
+	h = dlog_object_words(dst + 8, h, (uint8_t *)&r + 8, sizeof(r) - 8);
+	h = dlog_object_words(dst + sizeof(r), h, prstatus, prstatus_size);
+	dlog_object_end(dst, h);
 	return 0;
 }
 

@@ -157,6 +157,12 @@ struct dlog_sub {
 	uint32_t full_bytes, open_bytes, hole_bytes;
 };
 
+/* Does anything there prove itself? */
+static inline bool dlog_sub_holds(const struct dlog_sub *s)
+{
+	return s->started || s->full || s->open;
+}
+
 #define DLOG_SUB_OPEN 1u
 
 /* One ring as it was when dlog_view_find() looked. */

@@ -5,8 +5,9 @@
  * Order within a source: boot, time, ring, position.  A stream is only
  * nearly sorted (a nested context has a later time at an earlier position),
  * so each has a window of WINDOW records and more, or of two sub-buffers if
- * those hold less, that is kept in order.  Order between sources: wall clock of the two next records; where
- * either is not known, guest time.  Memory is a constant for each stream.
+ * those hold less, that is kept in order.  Order between sources: wall clock
+ * of the two next records; where either is not known, guest time.  Memory is
+ * a constant for each stream.
  *
  * Relies on dlog_source_ops; knows nothing of regions.
  */
@@ -308,6 +309,12 @@ static void reader_poll(struct dlog_reader *r)
 		poll_once(r);
 }
 
+/* Behind where the group's skipping ends? */
+static bool skip_passed(const struct group *g, uint32_t boot, uint64_t key)
+{
+	return boot != g->skip_boot ? boot > g->skip_boot : key > g->skip_key;
+}
+
 /*
  * What a cut lane does not give lies before the last record of its window,
  * as far as its records can be put in order at all.  So behind the latest of
@@ -326,8 +333,7 @@ static void group_skip(struct group *g)
 			boot = lane_at(l, l->n - 1)->boot;
 			key = lane_at(l, l->n - 1)->key;
 		}
-		if (!g->skip || boot > g->skip_boot ||
-		    (boot == g->skip_boot && key > g->skip_key)) {
+		if (!g->skip || skip_passed(g, boot, key)) {
 			g->skip_boot = boot;
 			g->skip_key = key;
 		}
@@ -462,9 +468,7 @@ static int reader_take(struct dlog_reader *r, struct dlog_entry *e)
 		if (!l)
 			return join_end(r, e);
 		reader_pop(r, g, l);
-		if (g->skip && r->out->boot <= g->skip_boot &&
-		    (r->out->boot < g->skip_boot ||
-		     r->out->key <= g->skip_key)) {
+		if (g->skip && !skip_passed(g, r->out->boot, r->out->key)) {
 			reader_put(r);
 			continue;
 		}

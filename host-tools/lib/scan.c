@@ -366,7 +366,7 @@ static bool view_holds(struct dlog_view *v, uint64_t position)
 
 	if (position >= DLOG_POSITION_END || dlog_sub_load(v, position, s))
 		return false;
-	return s->started || s->full || s->open;
+	return dlog_sub_holds(s);
 }
 
 /* A position past the newest START that the guest named elsewhere. */
@@ -437,9 +437,6 @@ static bool find_sampled(struct dlog_view *v)
 	return true;
 }
 
-/* As far as dlog_region_begin() looks: contexts that can nest, and more. */
-#define BEYOND 8u
-
 /*
  * Find the live sub-buffers: the newest START that proves itself, or what a
  * heartbeat or the boot table names, if something there proves it.  Behind
@@ -477,7 +474,7 @@ int dlog_view_find(struct dlog_view *v, bool quick)
 		p += sb->subbuf_size;
 		if (view_holds(v, p))
 			v->high = p;
-		else if (p - v->high >= BEYOND * sb->subbuf_size)
+		else if (p - v->high >= DLOG_BEYOND * sb->subbuf_size)
 			break;
 	}
 	if (v->high >= sb->ring_size)

@@ -485,24 +485,14 @@ static bool poll_beyond(struct stream *st)
 {
 	uint32_t size = st->v.d->sb.subbuf_size;
 	struct dlog_sub *s = &st->v.sub[!st->cur];
-	struct dlog_start start;
 
-	for (uint32_t i = 2; i <= 8; i++) {
-		uint64_t p = st->pos + (uint64_t)i * size;
-		uint64_t q = dlog_view_start(&st->v, p, &start);
-
-		if (q == UINT64_MAX || q < p)
-			continue;
-		st->v.high = q;
-		return true;
-	}
-	for (uint32_t i = 1; i <= 8; i++) {
+	for (uint32_t i = 1; i <= DLOG_BEYOND; i++) {
 		uint64_t p = st->pos + (uint64_t)i * size;
 
 		if (dlog_sub_load(&st->v, p, s))
 			return false;
-		if (s->full + s->open) {
-			st->v.high = p;
+		if (s->newer || dlog_sub_holds(s)) {
+			st->v.high = s->newer ? s->newer : p;
 			return true;
 		}
 	}
