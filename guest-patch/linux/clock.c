@@ -36,6 +36,15 @@ static notrace void dlog_epoch_compare(struct dlog_epoch *e, u32 number,
 		e->error = min_t(u64, error, U32_MAX);
 }
 
+/* No epoch: a number far from any that comes before the next heartbeat. */
+notrace void dlog_clock_forget(void)
+{
+	u64 tsc = rdtsc();
+
+	this_cpu_write(dlog_epoch.number,
+		       dlog_epoch_number(tsc, tsc >> 32) ^ 1U << 31);
+}
+
 notrace u64 dlog_epoch_begin(void)
 {
 	struct dlog_epoch *e = this_cpu_ptr(&dlog_epoch);
@@ -46,10 +55,7 @@ notrace u64 dlog_epoch_begin(void)
 	if (READ_ONCE(e->busy))
 		return local_clock();
 	if (READ_ONCE(dlog_clock_plain) || !mult) {
-		/* Far from any number that comes before the next heartbeat. */
-		before = rdtsc();
-		number = dlog_epoch_number(before, before >> 32);
-		WRITE_ONCE(e->number, number ^ 1U << 31);
+		dlog_clock_forget();
 		return local_clock();
 	}
 	WRITE_ONCE(e->busy, true);
@@ -81,11 +87,6 @@ void dlog_clock_tune(void)
 		WRITE_ONCE(dlog_clock_plain, true);
 	if (mult != dlog_clock_mult)
 		WRITE_ONCE(dlog_clock_mult, mult);
-}
-
-void dlog_clock_forget(void)
-{
-	this_cpu_write(dlog_epoch.number, ~0U);
 }
 
 int dlog_clock_error(void)

@@ -33,9 +33,9 @@ static inline u64 dlog_clock(void)
 	return local_clock();
 }
 
-/* Read anew what the kernel thinks of the counter.  From time to time, any context. */
+/* Read anew what the kernel thinks of the counter.  Any context. */
 void dlog_clock_tune(void);
-/* The counter may have been set back (suspend): begin anew on this CPU. */
+/* This CPU has no epoch, as when its counter may have been set back. */
 void dlog_clock_forget(void);
 /* Largest error seen on any CPU, ns; -1 when local_clock() alone is used. */
 int dlog_clock_error(void);

@@ -56,20 +56,14 @@ extern struct dlog_driver dlog;
  */
 DECLARE_PER_CPU(struct dlog_ring *, dlog_cpu_ring);
 
-/* Append at @time, from any context. */
-static __always_inline int dlog_put(u32 type, u64 time, bool tagged, u32 tag,
-				    const void *data, size_t len)
-{
-	int ret;
-
-	preempt_disable_notrace();
-	ret = dlog_ring_put(raw_cpu_read(dlog_cpu_ring), type, time, tagged,
-			    tag, data, len);
-	preempt_enable_notrace();
-	return ret;
-}
-
-/* Not for hot paths: one shared copy of dlog_put(), recording or not. */
+/*
+ * Append at @time, recording or not, from any context; tagged as in
+ * dlog_ring_append_tagged(), where @len counts the tag too.  Not for hot
+ * paths.
+ */
+int dlog_put(u32 type, u64 time, bool tagged, u32 tag, const void *data,
+	     size_t len);
+/* The same without a tag; -ENODEV before there is a region. */
 int dlog_append(u32 type, u64 time, const void *data, size_t len);
 /* Recompute dlog_gate; tells the host.  Any context but NMI. */
 void dlog_update_recording(void);

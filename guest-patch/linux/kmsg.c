@@ -129,15 +129,16 @@ static struct {
 
 static noinline notrace bool dlog_prb_learn(const struct prb_head *rb)
 {
-	if (prb.rb)
-		return false;
-	prb.slots = (1UL << rb->count_bits) - 1;
-	prb.size = 1UL << rb->size_bits;
-	prb.descs = rb->descs;
-	prb.infos = rb->infos;
-	prb.data = rb->data;
-	smp_store_release(&prb.rb, rb);
-	return true;
+	/* Who comes at the same time stores the same. */
+	if (!prb.rb) {
+		prb.slots = (1UL << rb->count_bits) - 1;
+		prb.size = 1UL << rb->size_bits;
+		prb.descs = rb->descs;
+		prb.infos = rb->infos;
+		prb.data = rb->data;
+		smp_store_release(&prb.rb, rb);
+	}
+	return prb.rb == rb;
 }
 
 /*

@@ -44,6 +44,18 @@ static DEFINE_RAW_SPINLOCK(dlog_gate_lock);
 
 static_assert(DLOG_GATES == DLOG_EVENT_MAX + 1);
 
+notrace int dlog_put(u32 type, u64 time, bool tagged, u32 tag, const void *data,
+		     size_t len)
+{
+	int ret;
+
+	preempt_disable_notrace();
+	ret = dlog_ring_put(raw_cpu_read(dlog_cpu_ring), type, time, tagged,
+			    tag, data, len);
+	preempt_enable_notrace();
+	return ret;
+}
+
 /* Whatever kept the append below from its quick way; preemption is off. */
 static noinline notrace int dlog_put_slow(u32 type, const void *data,
 					  size_t len)
