@@ -13,7 +13,7 @@ SOVERSION := 0
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Werror
 SAN ?=
 CPPFLAGS += -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DDLOG_VERSION='"$(VERSION)"' \
-	-Ishared-abi -Ihost-tools/lib
+	-Ishared-abi -Ihost-tools/lib -Ihost-tools/common
 CFLAGS ?= -O2 -g
 ALL_CFLAGS = -std=gnu11 -fvisibility=hidden -fPIC $(WARN) $(SAN) $(CFLAGS) -MMD -MP
 
@@ -24,6 +24,7 @@ BINS := $(PROGS:%=$(B)/bin/dlog-%)
 LIB_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(wildcard host-tools/lib/*.c))
 LIBS := $(B)/lib/libdlog.a $(B)/lib/libdlog.so.$(VERSION)
 LDLIBS_qemu := -ljansson
+COMMON_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(wildcard host-tools/common/*.c))
 UNIT := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/*.c))
 STRESS := $(patsubst tests/stress/%.c,$(B)/tests/stress/%,$(wildcard tests/stress/*.c))
 
@@ -57,9 +58,9 @@ $(B)/lib/dlog.pc: host-tools/lib/dlog.pc.in Makefile
 	@mkdir -p $(@D)
 	$(Q)sed -e 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' $< > $@
 
-# dlog-NAME is made of all of host-tools/NAME.
+# dlog-NAME is made of all of host-tools/NAME and host-tools/common.
 define PROG
-$(B)/bin/dlog-$(1): $(patsubst %.c,$(B)/obj/%.o,$(wildcard host-tools/$(1)/*.c)) $(B)/lib/libdlog.a
+$(B)/bin/dlog-$(1): $(patsubst %.c,$(B)/obj/%.o,$(wildcard host-tools/$(1)/*.c)) $(COMMON_OBJ) $(B)/lib/libdlog.a
 	@mkdir -p $$(@D)
 	@echo "  LD      $$@"
 	$$(Q)$$(CC) $$(SAN) -o $$@ $$^ $$(LDFLAGS) $$(LDLIBS_$(1))

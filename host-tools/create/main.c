@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli.h"
 #include "dlog.h"
 
 #define PROGRAM "dlog-create"
@@ -72,12 +73,6 @@ static const struct option long_options[] = {
 	{ NULL, 0, NULL, 0 },
 };
 
-static int wrong(const char *what, const char *arg, const char *help)
-{
-	fprintf(stderr, PROGRAM ": '%s' is no %s: %s\n", arg, what, help);
-	return -EINVAL;
-}
-
 /* Digits alone: strtoull would take signs and blanks. */
 static int parse_number(const char *text, uint64_t *v, char **end)
 {
@@ -108,7 +103,8 @@ static int parse_size(const char *text, uint64_t *size)
 	*size <<= shift;
 	return 0;
 bad:
-	return wrong("size", text, "a number with K, M, G or T, as in 64M");
+	return cli_wrong(PROGRAM, "size", text,
+			 "a number with K, M, G or T, as in 64M");
 }
 
 static int parse_count(const char *text, uint32_t *n)
@@ -117,7 +113,7 @@ static int parse_count(const char *text, uint32_t *n)
 	char *end;
 
 	if (parse_number(text, &v, &end) || *end || !v || v > UINT32_MAX)
-		return wrong("number", text, "1 and up");
+		return cli_wrong(PROGRAM, "number", text, "1 and up");
 	*n = (uint32_t)v;
 	return 0;
 }
@@ -145,13 +141,14 @@ static int parse_uuid(const char *text, struct dlog_create_args *a)
 	a->has_uuid = true;
 	return 0;
 bad:
-	return wrong("UUID", text, "32 hexadecimal digits, as uuidgen makes");
+	return cli_wrong(PROGRAM, "UUID", text,
+			 "32 hexadecimal digits, as uuidgen makes");
 }
 
 static int parse_label(const char *text, struct dlog_create_args *a)
 {
 	if (strlen(text) >= sizeof(a->label))
-		return wrong("label", text, "64 bytes at most");
+		return cli_wrong(PROGRAM, "label", text, "64 bytes at most");
 	strcpy(a->label, text);
 	return 0;
 }
@@ -180,7 +177,8 @@ static int parse_one(struct options *o, int c)
 	case OPT_SUBBUF:
 		ret = parse_size(optarg, &size);
 		if (!ret && size > UINT32_MAX)
-			return wrong("sub-buffer size", optarg, "4K to 64K");
+			return cli_wrong(PROGRAM, "sub-buffer size", optarg,
+					 "4K to 64K");
 		a->subbuf_size = (uint32_t)size;
 		return ret;
 	case OPT_CPUS:
@@ -247,24 +245,9 @@ static int check_power(const struct options *o)
 	return 0;
 }
 
-/* "3.8 MiB" */
-static const char *size_text(uint64_t bytes, char *buf, size_t room)
-{
-	double v = (double)bytes / 1024;
-	int u = 0;
-
-	for (; v >= 1024 && u < 3; u++)
-		v /= 1024;
-	snprintf(buf, room,
-		 v == (double)(uint64_t)v ? "%.0f %ciB" : "%.1f %ciB", v,
-		 "KMGT"[u]);
-	return buf;
-}
-
 /* What was made, as its superblock says. */
 static int report(const char *path)
 {
-	char size[24], ring[24], subbuf[24];
 	struct dlog_error err;
 	struct dlog_info i;
 	struct dlog *d;
@@ -277,11 +260,9 @@ static int report(const char *path)
 	dlog_get_info(d, &i);
 	printf("%s: region of %s, %u ring%s of %s in sub-buffers of %s, "
 	       "%u CPUs, %u boots\n",
-	       path, size_text(i.region_size, size, sizeof(size)), i.nr_rings,
-	       i.nr_rings == 1 ? "" : "s",
-	       size_text(i.ring_size, ring, sizeof(ring)),
-	       size_text(i.subbuf_size, subbuf, sizeof(subbuf)), i.nr_cpus,
-	       i.boot_slots);
+	       path, cli_size(i.region_size).s, i.nr_rings,
+	       i.nr_rings == 1 ? "" : "s", cli_size(i.ring_size).s,
+	       cli_size(i.subbuf_size).s, i.nr_cpus, i.boot_slots);
 	printf("Start a guest with it: dlog-qemu %s -- qemu-system-x86_64 "
 	       "...\n",
 	       path);

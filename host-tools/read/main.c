@@ -138,12 +138,6 @@ static const struct option long_options[] = {
 	{ NULL, 0, NULL, 0 },
 };
 
-static int wrong(const char *what, const char *arg, const char *help)
-{
-	fprintf(stderr, PROGRAM ": '%s' is no %s: %s\n", arg, what, help);
-	return -EINVAL;
-}
-
 /* "-b" takes the next argument if that can only be a boot. */
 static const char *boot_argument(int argc, char **argv)
 {
@@ -172,7 +166,8 @@ static int parse_lines(struct options *o, const char *text)
 	errno = 0;
 	o->lines = strtol(text, &end, 10);
 	if (!isdigit((unsigned char)*text) || *end || errno)
-		return wrong("number of lines", text, "0 and up, or all");
+		return cli_wrong(PROGRAM, "number of lines", text,
+				 "0 and up, or all");
 	return 0;
 }
 
@@ -189,7 +184,8 @@ static int parse_output(struct options *o, const char *name)
 	else if (!strcmp(name, "cat"))
 		o->fmt.stamp = STAMP_NONE;
 	else
-		return wrong("format", name, "text, wall, cat, raw or json");
+		return cli_wrong(PROGRAM, "format", name,
+				 "text, wall, cat, raw or json");
 	return 0;
 }
 
@@ -263,8 +259,8 @@ static int parse_look(struct options *o, int c)
 		o->colour = optarg ? optarg : "always";
 		if (strcmp(o->colour, "auto") && strcmp(o->colour, "always") &&
 		    strcmp(o->colour, "never"))
-			return wrong("--color", o->colour,
-				     "auto, always or never");
+			return cli_wrong(PROGRAM, "--color", o->colour,
+					 "auto, always or never");
 		return 0;
 	case OPT_NO_PAGER:
 		o->no_pager = true;
@@ -294,9 +290,9 @@ static int finish_options(struct options *o)
 		"or time before the last record (-10s)";
 
 	if (o->since && when_parse(&o->filter.since, o->since, o->fmt.utc))
-		return wrong("time", o->since, times);
+		return cli_wrong(PROGRAM, "time", o->since, times);
 	if (o->until && when_parse(&o->filter.until, o->until, o->fmt.utc))
-		return wrong("time", o->until, times);
+		return cli_wrong(PROGRAM, "time", o->until, times);
 	if (o->pattern && filter_pattern(&o->filter, o->pattern, o->fold_case))
 		return -EINVAL;
 	if (o->fold_case && !o->pattern) {

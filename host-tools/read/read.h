@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "cli.h"
 #include "dlog.h"
 #include "dlog_abi.h"
 #include "json.h"

@@ -189,22 +189,6 @@ int show_boots(struct view *v, struct source *src)
 
 /* ---- --stats ---- */
 
-static void put_size(struct sink *s, uint64_t bytes)
-{
-	static const char unit[] = "KMGT";
-	double v = (double)bytes;
-	int u = -1;
-
-	if (bytes < 1024) {
-		sink_printf(s, "%" PRIu64 " bytes", bytes);
-		return;
-	}
-	for (; v >= 1024 && u < 3; u++)
-		v /= 1024;
-	sink_printf(s, v == (double)(uint64_t)v ? "%.0f %ciB" : "%.1f %ciB", v,
-		    unit[u]);
-}
-
 static void put_uuid(struct sink *s, const uint8_t *uuid)
 {
 	static const uint8_t part[] = { 4, 2, 2, 2, 6 };
@@ -238,19 +222,19 @@ static void stats_geometry(struct view *v, struct source *src)
 
 	put_escaped(s, src->path);
 	sink_puts(s, "\n  region     ");
-	put_size(s, i->region_size);
+	sink_puts(s, cli_size(i->region_size).s);
 	sink_printf(s, ", %u ring%s of ", i->nr_rings,
 		    i->nr_rings == 1 ? "" : "s");
-	put_size(s, i->ring_size);
+	sink_puts(s, cli_size(i->ring_size).s);
 	sink_puts(s, " in sub-buffers of ");
-	put_size(s, i->subbuf_size);
+	sink_puts(s, cli_size(i->subbuf_size).s);
 	sink_puts(s, "\n             ");
-	put_size(s, i->catalog_size);
+	sink_puts(s, cli_size(i->catalog_size).s);
 	sink_printf(s, " catalog, %u CPUs, %u boots\n", i->nr_cpus,
 		    i->boot_slots);
 	if (i->file_size > i->region_size) {
 		sink_puts(s, "  file       ");
-		put_size(s, i->file_size);
+		sink_puts(s, cli_size(i->file_size).s);
 		sink_puts(s, ": larger than its region\n");
 	}
 	if (i->backup)
@@ -394,6 +378,15 @@ static void loss_json(struct json *j, const struct dlog_loss *l)
 	json_close(j, '}');
 }
 
+static void losses_json(struct json *j, const struct dlog_loss *loss, int n)
+{
+	json_key(j, "loss");
+	json_open(j, '[');
+	for (int i = 0; i < n; i++)
+		loss_json(j, &loss[i]);
+	json_close(j, ']');
+}
+
 static void beat_json(struct json *j, const struct dlog_beat *b)
 {
 	json_open(j, '{');
@@ -466,11 +459,7 @@ static void stats_json(struct view *v, struct source *src,
 		if (dlog_get_beat(src->d, cpu, &b))
 			beat_json(&j, &b);
 	json_close(&j, ']');
-	json_key(&j, "loss");
-	json_open(&j, '[');
-	for (int i = 0; i < n; i++)
-		loss_json(&j, &loss[i]);
-	json_close(&j, ']');
+	losses_json(&j, loss, n);
 	json_close(&j, '}');
 	json_line(&j);
 }
@@ -564,11 +553,7 @@ int show_check(struct view *v, struct source *src)
 		geometry_json(&j, src);
 		json_key(&j, "clean");
 		json_bool(&j, !damage);
-		json_key(&j, "loss");
-		json_open(&j, '[');
-		for (int i = 0; i < n; i++)
-			loss_json(&j, &loss[i]);
-		json_close(&j, ']');
+		losses_json(&j, loss, n);
 		json_close(&j, '}');
 		json_line(&j);
 	} else {

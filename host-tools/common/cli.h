@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * cli.h - what the programs say in the same words.
+ *
+ * Linked into each of them.  Relies on stdio alone.
+ */
+#ifndef DLOG_CLI_H
+#define DLOG_CLI_H
+
+#include <stdint.h>
+
+/*
+ * "PROGRAM: 'ARG' is no WHAT: HELP" on stderr, for an option's argument that
+ * cannot be understood.  Returns -EINVAL.
+ */
+int cli_wrong(const char *program, const char *what, const char *arg,
+	      const char *help);
+
+struct cli_size {
+	char s[32];
+};
+
+/* "3.8 MiB", "512 bytes". */
+struct cli_size cli_size(uint64_t bytes);
+
+#endif
