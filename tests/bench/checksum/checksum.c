@@ -4,13 +4,13 @@
  * candidates of hash.h: cost of writing and of reading, and corruptions missed.
  *
  *   cc -std=gnu11 -O2 -Wall -Wextra -Wshadow -Wstrict-prototypes -static \
- *      -o checksum checksum.c trials.c
+ *      -I../../../shared-abi -o checksum checksum.c trials.c
  *
  *   ./checksum --time                     ns for each record, reader's GB/s
  *   qemu-x86_64 -cpu max ./checksum --time=10     the same under TCG
- *   ./checksum --count=text --hash=poly --records=N   for an instruction
+ *   ./checksum --count=text --hash=polyr --records=N   for an instruction
  *        counter: run with two N, divide the difference by the difference
- *   ./checksum --hash=poly --model=all --trials=N --seed=S
+ *   ./checksum --hash=polyr --model=all --trials=N --seed=S
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -293,7 +293,8 @@ static const char *option(const char *arg, const char *name)
 
 int main(int argc, char **argv)
 {
-	const char *hash = "poly", *model = NULL, *count = NULL, *timing = NULL;
+	const char *hash = "polyr", *model = NULL, *count = NULL,
+		   *timing = NULL;
 	u64 trials = 1000000, seed = 1, records = 1000;
 	const struct hash *h;
 	cpu_set_t cpus;

@@ -14,6 +14,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "dlog_check.h"
+
 typedef uint8_t u8;
 typedef uint16_t u16;
 typedef uint32_t u32;
@@ -106,7 +108,8 @@ DEFAULT_WORD4(none, NO_ATTR)
  *	    one multiplication for all three; one multiplication at the end
  *   polyl2 the same with two multiplications at the end
  *   polyw  the same with one of 64 by 64 to 128 bits at the end
- *   polyr  polyw whose mix is multiply, exchange the halves
+ *   polyr  the format's: polyw whose mix is multiply, exchange the halves;
+ *	    by the code of shared-abi itself
  *   polyh  words of 32 bits instead of a mix
  */
 static ALWAYS_INLINE u64 fold(u64 w)
@@ -117,11 +120,6 @@ static ALWAYS_INLINE u64 fold(u64 w)
 static ALWAYS_INLINE u64 mixc(u64 w)
 {
 	return fold(w * MUL1);
-}
-
-static ALWAYS_INLINE u64 mixr(u64 w)
-{
-	return rotl64(w * MUL1, 32);
 }
 
 static ALWAYS_INLINE u64 mixb(u64 w)
@@ -149,7 +147,7 @@ static ALWAYS_INLINE u32 final3(u64 h)
 	return nonzero((u32)(h >> 32));
 }
 
-#define POLY_BODY(name, mix, start, finalfn)                                   \
+#define POLY_BODY(name, mix, start, first, finalfn)                            \
 	typedef u64 name##_t;                                                  \
 	static ALWAYS_INLINE u64 name##_init(u64 seed, u64 pos)                \
 	{                                                                      \
@@ -161,15 +159,19 @@ static ALWAYS_INLINE u32 final3(u64 h)
 	}                                                                      \
 	static ALWAYS_INLINE u64 name##_head(u64 h, u32 meta, u64 time)        \
 	{                                                                      \
-		return h * K2 + mix((u64)meta) * PHI + mix(time);              \
+		return first + mix(time);                                      \
 	}                                                                      \
 	static ALWAYS_INLINE u32 name##_final(u64 h)                           \
 	{                                                                      \
 		return finalfn(h);                                             \
 	}
 
+/* Type and length as a word of their own. */
+#define META_WORD(mix) (h * K2 + mix((u64)meta) * PHI)
+
 #define POLY(name, mix, initmix, finalfn)                                      \
-	POLY_BODY(name, mix, initmix(seed + pos * MUL2), finalfn)
+	POLY_BODY(name, mix, initmix(seed + pos * MUL2), META_WORD(mix),       \
+		  finalfn)
 
 #define POLY_WORD4(name, mix)                                                  \
 	static ALWAYS_INLINE u64 name##_word4(u64 h, u64 a, u64 b, u64 c,      \
@@ -189,9 +191,9 @@ POLY(polya, fold, fold, final2)
 POLY_WORD4(polya, fold)
 POLY(polyb, mixb, mixb, final1)
 POLY_WORD4(polyb, mixb)
-POLY_BODY(poly, mixc, mixc(seed + pos), final3)
+POLY_BODY(poly, mixc, mixc(seed + pos), META_WORD(mixc), final3)
 DEFAULT_WORD4(poly, NO_ATTR)
-POLY_BODY(poly4, mixc, mixc(seed + pos), final3)
+POLY_BODY(poly4, mixc, mixc(seed + pos), META_WORD(mixc), final3)
 POLY_WORD4(poly4, mixc)
 
 /* Type and length join the start; whether it is 0 the reader sees by them. */
@@ -209,23 +211,7 @@ static ALWAYS_INLINE u32 finalw(u64 h)
 }
 
 #define POLYL(name, mix, finalfn)                                              \
-	typedef u64 name##_t;                                                  \
-	static ALWAYS_INLINE u64 name##_init(u64 seed, u64 pos)                \
-	{                                                                      \
-		return seed + pos;                                             \
-	}                                                                      \
-	static ALWAYS_INLINE u64 name##_word(u64 h, u64 w)                     \
-	{                                                                      \
-		return h * PHI + mix(w);                                       \
-	}                                                                      \
-	static ALWAYS_INLINE u64 name##_head(u64 h, u32 meta, u64 time)        \
-	{                                                                      \
-		return (h + ((u64)meta << 32)) * PHI + mix(time);              \
-	}                                                                      \
-	static ALWAYS_INLINE u32 name##_final(u64 h)                           \
-	{                                                                      \
-		return finalfn(h);                                             \
-	}
+	POLY_BODY(name, mix, seed + pos, (h + ((u64)meta << 32)) * PHI, finalfn)
 
 POLYL(polyl, mixc, final1z)
 POLY_WORD4(polyl, mixc)
@@ -233,8 +219,8 @@ POLYL(polyl2, mixc, final3)
 POLY_WORD4(polyl2, mixc)
 POLYL(polyw, mixc, finalw)
 POLY_WORD4(polyw, mixc)
-POLYL(polyr, mixr, finalw)
-POLY_WORD4(polyr, mixr)
+POLYL(polyr, dlog_hash_mix, dlog_hash_final)
+POLY_WORD4(polyr, dlog_hash_mix)
 
 typedef u64 polyh_t;
 static ALWAYS_INLINE u64 polyh_init(u64 seed, u64 pos)
