@@ -261,8 +261,7 @@ def unload_under_load():
     # QEMU 7.2 with a host thread for each CPU can go on executing the int3 of
     # a text patch that another CPU has completed, for ever (seen with ftrace
     # patching prb_final_commit under a storm of printk).
-    os.environ.setdefault('DLOG_ACCEL', 'tcg,thread=single')
-    with World() as w:
+    with World(accel='tcg,thread=single') as w:
         w.load_driver()
         w.guest.must('(while :; do echo noise > /dev/kmsg; done) & echo $! '
                      '> /pid; for i in 1 2 3 4 5; do rmmod dlog; '

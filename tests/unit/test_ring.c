@@ -172,6 +172,42 @@ static void put_piece(struct world *w, const struct piece *p)
 			 0);
 }
 
+/* A region with these pieces, and its reader. */
+struct told {
+	struct world w;
+	struct dlog *d;
+	struct dlog_reader *r;
+};
+
+static void told_begin(struct told *t, const struct piece *in, size_t n)
+{
+	w_format(&t->w, 1 << 20, 2, 4096, 4);
+	w_boot(&t->w, 1);
+	for (size_t i = 0; i < n; i++)
+		put_piece(&t->w, &in[i]);
+	t->d = w_open(&t->w);
+	assert_int_equal(dlog_reader_new(&t->r, &t->d, 1, 0, NULL), 0);
+}
+
+/* There is the next record, and this is what it says. */
+static void told_next(struct told *t, struct dlog_entry *e, const char *text)
+{
+	assert_int_equal(dlog_reader_next(t->r, e, 0), 1);
+	assert_int_equal(e->len, strlen(text));
+	assert_memory_equal(e->data, text, e->len);
+}
+
+/* There is no more. */
+static void told_end(struct told *t)
+{
+	struct dlog_entry e;
+
+	assert_int_equal(dlog_reader_next(t->r, &e, 0), 0);
+	dlog_reader_free(t->r);
+	dlog_close(t->d);
+	w_free(&t->w);
+}
+
 static void pieces(void **state)
 {
 	static const struct piece in[] = {
@@ -207,30 +243,18 @@ static void pieces(void **state)
 		{ "at the end of a ring", 4 },
 		{ "last", 9 },
 	};
-	struct dlog_reader *r;
 	struct dlog_entry e;
-	struct world w;
-	struct dlog *d;
+	struct told t;
 
 	(void)state;
-	w_format(&w, 1 << 20, 2, 4096, 4);
-	w_boot(&w, 1);
-	for (size_t i = 0; i < sizeof(in) / sizeof(in[0]); i++)
-		put_piece(&w, &in[i]);
-	d = w_open(&w);
-	assert_int_equal(dlog_reader_new(&r, &d, 1, 0, NULL), 0);
+	told_begin(&t, in, sizeof(in) / sizeof(in[0]));
 	for (size_t i = 0; i < sizeof(out) / sizeof(out[0]); i++) {
-		assert_int_equal(dlog_reader_next(r, &e, 0), 1);
-		assert_int_equal(e.len, strlen(out[i].text));
-		assert_memory_equal(e.data, out[i].text, e.len);
+		told_next(&t, &e, out[i].text);
 		assert_int_equal(e.caller, out[i].caller);
 		assert_int_equal(e.level, 4);
 		assert_int_equal(e.facility, 1);
 	}
-	assert_int_equal(dlog_reader_next(r, &e, 0), 0);
-	dlog_reader_free(r);
-	dlog_close(d);
-	w_free(&w);
+	told_end(&t);
 }
 
 /* Lines taken over keep the kernel's order; others go where they belong. */
@@ -245,27 +269,14 @@ static void taken_over(void **state)
 	};
 	static const char *const out[] = { "own", "first", "second", "other",
 					   "third" };
-	struct dlog_reader *r;
 	struct dlog_entry e;
-	struct world w;
-	struct dlog *d;
+	struct told t;
 
 	(void)state;
-	w_format(&w, 1 << 20, 2, 4096, 4);
-	w_boot(&w, 1);
-	for (size_t i = 0; i < sizeof(in) / sizeof(in[0]); i++)
-		put_piece(&w, &in[i]);
-	d = w_open(&w);
-	assert_int_equal(dlog_reader_new(&r, &d, 1, 0, NULL), 0);
-	for (size_t i = 0; i < sizeof(out) / sizeof(out[0]); i++) {
-		assert_int_equal(dlog_reader_next(r, &e, 0), 1);
-		assert_int_equal(e.len, strlen(out[i]));
-		assert_memory_equal(e.data, out[i], e.len);
-	}
-	assert_int_equal(dlog_reader_next(r, &e, 0), 0);
-	dlog_reader_free(r);
-	dlog_close(d);
-	w_free(&w);
+	told_begin(&t, in, sizeof(in) / sizeof(in[0]));
+	for (size_t i = 0; i < sizeof(out) / sizeof(out[0]); i++)
+		told_next(&t, &e, out[i]);
+	told_end(&t);
 }
 
 /* Pieces without end: the line is cut, memory is not exceeded. */

@@ -13,7 +13,8 @@ the other.  Both are drained whatever the test does: a serial port that nobody
 reads would stop the guest.
 
 Relies on image.py and qmp.py beside it and on what tests/guest/setup fetched.
-Environment: DLOG_ACCEL (default "tcg,thread=multi"), DLOG_QEMU (the binary, or
+Environment: DLOG_ACCEL (default: what the test asks for, "tcg,thread=multi" if
+nothing), DLOG_QEMU (the binary, or
 "trixie" for the one in the cache), DLOG_KEEP_GUEST=1 (leaves the folder of each
 guest, with its console and QEMU's messages, and names it).
 """
@@ -116,11 +117,13 @@ class Guest:
 
     def __init__(self, kernel='6.1', machine='pc', firmware='pvh', smp=2,
                  mem='512M', cpu=None, qemu_args=(), qemu_prefix=(), qemu=None,
-                 append='', files=None, modules=(), kexec=False):
+                 append='', files=None, modules=(), kexec=False,
+                 accel='tcg,thread=multi'):
         if firmware not in ('pvh', 'seabios', 'ovmf'):
             raise ValueError('firmware %r' % firmware)
         self.kernel = image.Kernel(kernel)
         self.machine = machine
+        self.accel = os.environ.get('DLOG_ACCEL') or accel
         self.firmware = firmware
         self.smp = smp
         self.mem = mem
@@ -238,7 +241,7 @@ class Guest:
                                        'trixie-qemu' % qemu)
         args = self.qemu_prefix + [
             qemu, '-nodefaults', '-display', 'none', '-machine', self.machine,
-            '-accel', os.environ.get('DLOG_ACCEL') or 'tcg,thread=multi',
+            '-accel', self.accel,
             '-smp', str(self.smp), '-m', self.mem,
             '-pidfile', os.path.join(self.dir, 'pid'),
             '-chardev', 'file,id=console,append=on,path=' + self.console_path,
