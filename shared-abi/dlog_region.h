@@ -341,9 +341,30 @@ DLOG_FN uint32_t dlog_subbuf_count(const uint8_t *p, uint32_t subbuf_size,
 	return n;
 }
 
-/* Find the end of ring @n; reads each START and nine sub-buffers. */
+DLOG_INLINE struct dlog_boot *dlog_boot_slot(const struct dlog_region *rg,
+					     uint32_t boot)
+{
+	return (struct dlog_boot *)(rg->base + rg->sb.boot_off +
+				    (uint64_t)((boot - 1) % rg->sb.boot_slots) *
+					    rg->sb.boot_stride);
+}
+
+/* Where @boot began in ring @n, by its entry, which the caller has probed. */
+DLOG_INLINE uint64_t dlog_boot_start(const struct dlog_region *rg,
+				     uint32_t boot, uint32_t n)
+{
+	const struct dlog_boot *b = dlog_boot_slot(rg, boot);
+
+	return dlog_load64((const uint8_t *)(b + 1) +
+			   n * sizeof(struct dlog_boot_ring));
+}
+
+/*
+ * Find the end of ring @n; reads each START and nine sub-buffers.  @boot:
+ * the newest that has a table entry, 0: none.
+ */
 DLOG_FN void dlog_ring_find_end(const struct dlog_region *rg, uint32_t n,
-				struct dlog_ring_end *end)
+				uint32_t boot, struct dlog_ring_end *end)
 {
 	uint32_t size = rg->sb.subbuf_size;
 	uint32_t nr = (uint32_t)(rg->sb.ring_size / size);
@@ -380,6 +401,8 @@ DLOG_FN void dlog_ring_find_end(const struct dlog_region *rg, uint32_t n,
 	 * Writers that were stopped before their STARTs were complete, and
 	 * others behind them: those sub-buffers are used too.  One for each
 	 * context that can nest; one may hold nothing and the next something.
+	 * A boot may have no START at all here: then the table tells it from
+	 * the one before.
 	 */
 	last = end->next;
 	for (uint32_t i = 0; i < DLOG_BEYOND; i++, last += size) {
@@ -387,9 +410,14 @@ DLOG_FN void dlog_ring_find_end(const struct dlog_region *rg, uint32_t n,
 			ring + (size_t)dlog_mod(last / size, nr) * size, size,
 			seed, last, &budget);
 
+		if (!count)
+			continue;
+		if (boot > end->boot && last >= dlog_boot_start(rg, boot, n)) {
+			end->boot = boot;
+			end->records = end->dropped = 0;
+		}
 		end->records += count;
-		if (count)
-			end->next = last + size;
+		end->next = last + size;
 	}
 }
 
@@ -416,14 +444,6 @@ struct dlog_boot_info {
 	char release[64];
 	char machine[16];
 };
-
-DLOG_INLINE struct dlog_boot *dlog_boot_slot(const struct dlog_region *rg,
-					     uint32_t boot)
-{
-	return (struct dlog_boot *)(rg->base + rg->sb.boot_off +
-				    (uint64_t)((boot - 1) % rg->sb.boot_slots) *
-					    rg->sb.boot_stride);
-}
 
 /* Is the entry of @boot in its slot, or with @boot 0 any entry at @slot? */
 DLOG_INLINE bool dlog_boot_probe(const struct dlog_region *rg, uint32_t slot,
@@ -469,7 +489,7 @@ DLOG_FN bool dlog_region_begin(struct dlog_region *rg,
 			last = b;
 	newest = last.boot;
 	for (uint32_t i = 0; i < rg->sb.nr_rings; i++) {
-		dlog_ring_find_end(rg, i, &ends[i]);
+		dlog_ring_find_end(rg, i, last.boot, &ends[i]);
 		/* A number far beyond the table's is nobody's. */
 		if (ends[i].boot > newest &&
 		    (!last.boot ||

@@ -199,7 +199,8 @@ static void dlog_rejoin_cpu(void *unused)
 	u64 old = dlog_read64(&r->head);
 	struct dlog_ring_end end;
 
-	dlog_ring_find_end(&dlog.region, r - dlog.rings, &end);
+	dlog_ring_find_end(&dlog.region, r - dlog.rings, dlog.region.boot,
+			   &end);
 	dlog_clock_forget();
 	while (end.next > DLOG_RING_POSITION(old) &&
 	       !dlog_cas64(&r->head, &old,
@@ -328,9 +329,9 @@ static int __init dlog_init(void)
 	if (ret)
 		goto kmsg;
 	pr_info("boot %u in region %pUb, %llu KiB at %pa (%s), %u rings, printk by %s\n",
-		dlog.region.boot, dlog.region.sb.uuid,
-		dlog.region.sb.region_size >> 10, &dlog.place.start,
-		dlog.place.how, dlog.region.sb.nr_rings, dlog_kmsg_source());
+		dlog.region.sb.uuid, dlog.region.sb.region_size >> 10,
+		&dlog.place.start, dlog.place.how, dlog.region.sb.nr_rings,
+		dlog_kmsg_source());
 	return 0;
 
 kmsg:

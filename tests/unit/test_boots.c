@@ -154,6 +154,33 @@ static void boot_without_start(void **state)
 	w_free(&w);
 }
 
+/*
+ * All that a boot wrote lies behind a START that was never complete: the
+ * next boot counts it, so it is accounted for when it has been overwritten.
+ */
+static void boot_of_no_start(void **state)
+{
+	struct dlog_loss l;
+	struct world w;
+
+	(void)state;
+	w_format(&w, 1 << 17, 1, 4096, 4);
+	boots_n(&w, 2, 5);
+	memset(w_at(&w, 0, w.t[5].position - 40), 0, 40);
+	w_check(&w);
+	assert_true(w_boot(&w, 2));
+	w_line(&w, 0);
+	w_boot(&w, 3);
+	w_check(&w);
+	for (uint32_t i = 0; i < 2000; i++)
+		w_line(&w, 0);
+	w_check(&w);
+	l = w_loss(&w, 0, 2);
+	assert_int_equal(l.reserved, 6);
+	assert_int_equal(l.overwritten, 6);
+	w_free(&w);
+}
+
 /* A driver that is loaded again in the same boot goes on counting. */
 static void reload(void **state)
 {
@@ -413,6 +440,7 @@ int main(void)
 		cmocka_unit_test(reused_slots),
 		cmocka_unit_test(damaged_table),
 		cmocka_unit_test(boot_without_start),
+		cmocka_unit_test(boot_of_no_start),
 		cmocka_unit_test(reload),
 		cmocka_unit_test(torn_at_death),
 		cmocka_unit_test(damaged_end),
