@@ -329,9 +329,9 @@ static int __init dlog_init(void)
 	if (ret)
 		goto kmsg;
 	pr_info("boot %u in region %pUb, %llu KiB at %pa (%s), %u rings, printk by %s\n",
-		dlog.region.sb.uuid, dlog.region.sb.region_size >> 10,
-		&dlog.place.start, dlog.place.how, dlog.region.sb.nr_rings,
-		dlog_kmsg_source());
+		dlog.region.boot, dlog.region.sb.uuid,
+		dlog.region.sb.region_size >> 10, &dlog.place.start,
+		dlog.place.how, dlog.region.sb.nr_rings, dlog_kmsg_source());
 	return 0;
 
 kmsg:
