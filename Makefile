@@ -13,17 +13,24 @@ SOVERSION := 0
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Werror
 SAN ?=
 CPPFLAGS += -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DDLOG_VERSION='"$(VERSION)"' \
-	-Ishared-abi -Ihost-tools/lib -Ihost-tools/common
+	-Ishared-abi -Ihost-tools/lib -Ihost-tools/common -Ihost-tools
 CFLAGS ?= -O2 -g
 ALL_CFLAGS = -std=gnu11 -fvisibility=hidden -fPIC $(WARN) $(SAN) $(CFLAGS) -MMD -MP
 
 # ---- host programs: one folder of host-tools each ----
 
 PROGS := create read qemu
-BINS := $(PROGS:%=$(B)/bin/dlog-%)
+NAME_monitor := dlogd
+NAME_libvirt := dlog-virt
+name = $(or $(NAME_$(1)),dlog-$(1))
+# All C files of host-tools/NAME and of the folders in it.
+sources = $(wildcard host-tools/$(1)/*.c host-tools/$(1)/*/*.c)
+BINS := $(foreach p,$(PROGS),$(B)/bin/$(call name,$(p)))
 LIB_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(wildcard host-tools/lib/*.c))
 LIBS := $(B)/lib/libdlog.a $(B)/lib/libdlog.so.$(VERSION)
 LDLIBS_qemu := -ljansson
+LDLIBS_monitor := -lsystemd -ljansson -lmicrohttpd -lnats -lvirt -lvirt-qemu -lssl -lcrypto -lpthread
+LDLIBS_libvirt := -lvirt -lxml2
 COMMON_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(wildcard host-tools/common/*.c))
 UNIT := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/*.c))
 STRESS := $(patsubst tests/stress/%.c,$(B)/tests/stress/%,$(wildcard tests/stress/*.c))
@@ -58,9 +65,9 @@ $(B)/lib/dlog.pc: host-tools/lib/dlog.pc.in Makefile
 	@mkdir -p $(@D)
 	$(Q)sed -e 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' $< > $@
 
-# dlog-NAME is made of all of host-tools/NAME and host-tools/common.
+# A program is made of all of host-tools/NAME and host-tools/common.
 define PROG
-$(B)/bin/dlog-$(1): $(patsubst %.c,$(B)/obj/%.o,$(wildcard host-tools/$(1)/*.c)) $(COMMON_OBJ) $(B)/lib/libdlog.a
+$(B)/bin/$(call name,$(1)): $(patsubst %.c,$(B)/obj/%.o,$(call sources,$(1))) $(COMMON_OBJ) $(B)/lib/libdlog.a
 	@mkdir -p $$(@D)
 	@echo "  LD      $$@"
 	$$(Q)$$(CC) $$(SAN) -o $$@ $$^ $$(LDFLAGS) $$(LDLIBS_$(1))

@@ -101,6 +101,10 @@ DLOG_API void dlog_get_live(struct dlog *d, struct dlog_live *live);
 /* Heartbeat of @cpu: 1, or 0 when that CPU has none in the current boot. */
 DLOG_API int dlog_get_beat(struct dlog *d, uint32_t cpu,
 			   struct dlog_beat *beat);
+/* Of CPUs 0 to @n - 1 at once: how many slots there are, or a negative errno.
+ * beats[i].boot is 0 where a CPU has none in the current boot. */
+DLOG_API int dlog_get_beats(struct dlog *d, struct dlog_beat *beats,
+			    uint32_t n);
 /* Ask the guest to stop or go on recording.  Needs DLOG_OPEN_WRITE. */
 DLOG_API int dlog_set_control(struct dlog *d, bool stop);
 
@@ -276,6 +280,40 @@ DLOG_API int dlog_reader_next(struct dlog_reader *r, struct dlog_entry *e,
  * ends in another boot is not).
  */
 DLOG_API uint64_t dlog_reader_missed(struct dlog_reader *r);
+
+/*
+ * What a reader has still to give, so that another one, in another process,
+ * can go on from there.  A *place* is a part of one ring's stream: from
+ * @position on, up to @end, or with @end UINT64_MAX for ever.  Each ring has
+ * one of those; the others are places that were passed while nothing valid
+ * was there.
+ */
+struct dlog_place {
+	uint32_t ring;
+	uint32_t boot; /* whose records lie there, 0: not known */
+	uint64_t position, end;
+	uint64_t records; /* that @boot reserved before @position */
+};
+
+/*
+ * The places of source number @source after the record that next() returned
+ * last: writes up to @n, returns how many there are (DLOG_PLACES_MAX for each
+ * ring at most).  Records are given by time, places are by position: what was
+ * given out of the order of positions may lie in a place too, and is then
+ * given again.
+ */
+#define DLOG_PLACES_MAX 17u
+DLOG_API size_t dlog_reader_tell(struct dlog_reader *r, size_t source,
+				 struct dlog_place *out, size_t n);
+/*
+ * Begin at these places, of a region with the same UUID.  What was
+ * overwritten since is counted in dlog_reader_missed(), exactly while the boot
+ * table knows the boots in between.  A ring for which no place, or none that
+ * can be (@position behind the ring's end), is given begins at its oldest
+ * record.  Before the first next(), of a reader that follows.  -EINVAL.
+ */
+DLOG_API int dlog_reader_seek(struct dlog_reader *r, size_t source,
+			      const struct dlog_place *places, size_t n);
 
 /* ---- rendering ---- */
 

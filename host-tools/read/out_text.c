@@ -10,8 +10,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <time.h>
-#include <wchar.h>
-#include <wctype.h>
 
 #include "read.h"
 
@@ -22,161 +20,6 @@
 #define COLOUR_TIME "\033[32m"
 #define COLOUR_SUBSYSTEM "\033[33m"
 #define COLOUR_HEADER "\033[1m"
-
-bool entry_is_text(const struct dlog_entry *e)
-{
-	return e->kind == DLOG_KIND_PRINTK || e->kind == DLOG_KIND_TEXT;
-}
-
-const uint8_t *entry_text(const struct dlog_entry *e, struct sink *scratch,
-			  size_t *len)
-{
-	size_t n;
-
-	*len = e->len;
-	if (entry_is_text(e))
-		return e->data;
-	scratch->len = 0;
-	n = dlog_entry_text(e, scratch->buf, scratch->size);
-	if (n >= scratch->size && sink_room(scratch, n + 1))
-		n = dlog_entry_text(e, scratch->buf, scratch->size);
-	*len = n < scratch->size ? n : 0;
-	return (const uint8_t *)scratch->buf;
-}
-
-static bool plain_ascii(uint8_t c)
-{
-	return (c >= 0x20 && c < 0x7f) || c == '\t';
-}
-
-/* May any of the eight bytes at @p be other than 0x20 to 0x7e? */
-static bool not_plain(const uint8_t *p)
-{
-	const uint64_t each = UINT64_C(0x0101010101010101);
-	uint64_t w;
-
-	memcpy(&w, p, sizeof(w));
-	return (w | (w - 0x20 * each) | (w + each)) & 0x80 * each;
-}
-
-/* Bytes at the beginning of @p that need no escape. */
-static size_t plain_run(const uint8_t *p, size_t len)
-{
-	size_t n = 0;
-
-	for (;;) {
-		while (len - n >= 8 && !not_plain(p + n))
-			n += 8;
-		/* What is left of a longer run lies in its last eight. */
-		if (len - n < 8 && len >= 8 && !not_plain(p + len - 8))
-			return len;
-		if (n == len || !plain_ascii(p[n]))
-			return n;
-		n++;
-	}
-}
-
-static void put_hex(struct sink *s, const uint8_t *p, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		sink_put(s, "\\x", 2);
-		sink_hex(s, p + i, 1);
-	}
-}
-
-/* What is not plain ASCII, at @p: returns the bytes it took. */
-static size_t put_other(struct sink *s, const uint8_t *p, size_t len)
-{
-	mbstate_t state = { 0 };
-	wchar_t wc;
-	size_t n = 1;
-
-	if (*p >= 0x80) {
-		n = mbrtowc(&wc, (const char *)p, len, &state);
-		if (n && n <= len && iswprint((wint_t)wc)) {
-			sink_put(s, p, n);
-			return n;
-		}
-		if (!n || n > len)
-			n = 1;
-	}
-	put_hex(s, p, n);
-	return n;
-}
-
-void text_put(struct sink *s, const void *text, size_t len, unsigned int indent)
-{
-	const uint8_t *p = text, *end = p + len;
-
-	while (p < end) {
-		size_t n = plain_run(p, (size_t)(end - p));
-
-		sink_put(s, p, n);
-		p += n;
-		if (p == end)
-			break;
-		if (*p == '\n') {
-			sink_putc(s, '\n');
-			for (unsigned int i = 0; i < indent; i++)
-				sink_putc(s, ' ');
-			p++;
-		} else {
-			p += put_other(s, p, (size_t)(end - p));
-		}
-	}
-}
-
-/* Six digits of @v, two at a time. */
-static void put_micro(char *to, uint32_t v)
-{
-	static const char two[] = "00010203040506070809"
-				  "10111213141516171819"
-				  "20212223242526272829"
-				  "30313233343536373839"
-				  "40414243444546474849"
-				  "50515253545556575859"
-				  "60616263646566676869"
-				  "70717273747576777879"
-				  "80818283848586878889"
-				  "90919293949596979899";
-
-	memcpy(to, two + v / 10000 * 2, 2);
-	memcpy(to + 2, two + v / 100 % 100 * 2, 2);
-	memcpy(to + 4, two + v % 100 * 2, 2);
-}
-
-/*
- * "[    5.123456]"; returns its width.  What stands before the point is kept
- * in @last: most records share their second with the one before.
- */
-static unsigned int put_guest_stamp(struct sink *s, struct second *last,
-				    uint64_t time)
-{
-	uint64_t second = time / NS;
-	char *to;
-
-	if (!last->len || last->second != second) {
-		last->second = second;
-		last->len = (size_t)snprintf(last->text, sizeof(last->text),
-					     "[%5" PRIu64 ".", second);
-	}
-	to = sink_room(s, last->len + 7);
-	if (!to)
-		return 0;
-	memcpy(to, last->text, last->len);
-	to += last->len;
-	put_micro(to, (uint32_t)(time % NS / 1000));
-	to[6] = ']';
-	s->len += last->len + 7;
-	return (unsigned int)last->len + 7;
-}
-
-void text_stamp(struct sink *s, uint64_t time)
-{
-	struct second none = { 0 };
-
-	put_guest_stamp(s, &none, time);
-}
 
 static void format_second(struct view *v, uint64_t second)
 {
@@ -224,7 +67,7 @@ static unsigned int put_stamp(struct view *v, const struct dlog_entry *e)
 	if (f->colour)
 		sink_puts(v->out, COLOUR_TIME);
 	if (f->stamp == STAMP_GUEST || !e->real)
-		width = put_guest_stamp(v->out, &v->stamp, e->time);
+		width = text_stamp_last(v->out, &v->stamp, e->time);
 	else
 		width = put_real_stamp(v, e->real);
 	sink_putc(v->out, ' ');

@@ -5,7 +5,7 @@
  * main.c reads the command line, show.c runs through the records; filter.c and
  * when.c decide which are shown, out_text.c and out_json.c how, pager.c
  * where; tables.c answers questions about whole files.  Relies on libdlog,
- * sink.h and json.h.
+ * what host-tools/common has.
  */
 #ifndef DLOG_READ_H
 #define DLOG_READ_H
@@ -17,8 +17,10 @@
 #include "cli.h"
 #include "dlog.h"
 #include "dlog_abi.h"
+#include "entry.h"
 #include "json.h"
 #include "sink.h"
+#include "text.h"
 
 #define PROGRAM "dlog-read"
 
@@ -109,13 +111,6 @@ struct format {
 	bool headers; /* a line before each boot */
 };
 
-/* A second as it was formatted last: most records share it with their like. */
-struct second {
-	uint64_t second;
-	size_t len; /* of text, 0: none yet */
-	char text[96], zone[8];
-};
-
 struct view {
 	struct sink *out;
 	struct second date, stamp; /* wall clock, guest's clock */
@@ -132,18 +127,6 @@ struct output {
 
 extern const struct output output_text, output_json;
 
-/* Whatever text record @e carries or libdlog makes of it. */
-const uint8_t *entry_text(const struct dlog_entry *e, struct sink *scratch,
-			  size_t *len);
-bool entry_is_text(const struct dlog_entry *e);
-/*
- * Guest text for people: what could steer a terminal becomes \xNN, a line
- * feed is followed by @indent spaces.
- */
-void text_put(struct sink *s, const void *text, size_t len,
-	      unsigned int indent);
-/* "[    5.123456]" */
-void text_stamp(struct sink *s, uint64_t time);
 /* How a boot ended, or what it does: words for people. */
 const char *boot_end(const struct dlog_boot_entry *b, bool latest);
 
