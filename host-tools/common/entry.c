@@ -30,18 +30,12 @@ const uint8_t *entry_text(const struct dlog_entry *e, struct sink *scratch,
 	return (const uint8_t *)scratch->buf;
 }
 
-/* RFC 3339 in UTC with nanoseconds: jq's numbers cannot hold them. */
-void entry_date(struct json *j, struct second *date, uint64_t real)
+size_t entry_date_text(char *text, struct second *date, uint64_t real)
 {
 	time_t t = (time_t)(real / NS);
-	char text[sizeof(date->text)];
 	struct tm tm;
 	size_t n;
 
-	if (!real) {
-		json_null(j);
-		return;
-	}
 	if (!date->len || date->second != real / NS) {
 		gmtime_r(&t, &tm);
 		date->len = strftime(date->text, sizeof(date->text),
@@ -52,24 +46,46 @@ void entry_date(struct json *j, struct second *date, uint64_t real)
 	memcpy(text, date->text, n);
 	for (uint64_t ns = real % NS, i = 2; ns; ns /= 10, i++)
 		text[n - i] = (char)('0' + ns % 10);
-	json_string(j, text, n);
+	return n;
 }
 
-/* "T1234" a thread, "C0" a CPU: as the kernel's PRINTK_CALLER prints it. */
-static void json_caller(struct json *j, uint32_t caller)
+/* RFC 3339 in UTC with nanoseconds: jq's numbers cannot hold them. */
+void entry_date(struct json *j, struct second *date, uint64_t real)
 {
-	char text[16], *p = text + sizeof(text);
-	uint32_t id = caller & DLOG_CALLER_ID;
+	char text[sizeof(date->text)];
 
-	if (caller & DLOG_CALLER_UNKNOWN) {
+	if (real)
+		json_string(j, text, entry_date_text(text, date, real));
+	else
 		json_null(j);
-		return;
-	}
+}
+
+size_t entry_caller(char text[ENTRY_CALLER], uint32_t caller)
+{
+	char digits[ENTRY_CALLER], *p = digits + sizeof(digits);
+	uint32_t id = caller & DLOG_CALLER_ID;
+	size_t n;
+
+	if (caller & DLOG_CALLER_UNKNOWN)
+		return 0;
 	do {
 		*--p = (char)('0' + id % 10);
 	} while (id /= 10);
 	*--p = caller & DLOG_CALLER_CPU ? 'C' : 'T';
-	json_string(j, p, (size_t)(text + sizeof(text) - p));
+	n = (size_t)(digits + sizeof(digits) - p);
+	memcpy(text, p, n);
+	return n;
+}
+
+static void json_caller(struct json *j, uint32_t caller)
+{
+	char text[ENTRY_CALLER];
+	size_t n = entry_caller(text, caller);
+
+	if (n)
+		json_string(j, text, n);
+	else
+		json_null(j);
 }
 
 static void entry_where(struct json *j, struct second *date,

@@ -16,6 +16,13 @@ const uint8_t *entry_text(const struct dlog_entry *e, struct sink *scratch,
 /* Wall clock, RFC 3339 in UTC with nanoseconds: jq's numbers cannot hold
  * them; null for 0. */
 void entry_date(struct json *j, struct second *date, uint64_t real);
+/* The same as plain text, not for 0, into sizeof(date->text) bytes: its
+ * length. */
+size_t entry_date_text(char *text, struct second *date, uint64_t real);
+/* "T1234" a thread, "C0" a CPU: as the kernel's PRINTK_CALLER prints it.  Its
+ * length, 0 when not known. */
+#define ENTRY_CALLER 16u
+size_t entry_caller(char text[ENTRY_CALLER], uint32_t caller);
 /*
  * The members of a record's object, from "boot" on (dlog-read(1) lists them).
  * "text" is always valid UTF-8; where the guest's bytes are not, "hex" holds

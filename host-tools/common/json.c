@@ -33,8 +33,7 @@ void json_key(struct json *j, const char *key)
 	j->comma = false;
 }
 
-/* Bytes of the UTF-8 sequence at @p, 0: not one. */
-static size_t utf8_sequence(const uint8_t *p, size_t len)
+size_t json_utf8(const uint8_t *p, size_t len)
 {
 	uint8_t low = 0x80, high = 0xbf;
 	size_t n;
@@ -78,7 +77,7 @@ bool json_is_utf8(const void *text, size_t len)
 			if (!(word & 0x8080808080808080u))
 				continue;
 		}
-		n = utf8_sequence(p, len);
+		n = json_utf8(p, len);
 		if (!n)
 			return false;
 	}
@@ -132,7 +131,7 @@ void json_string(struct json *j, const void *text, size_t len)
 			json_escape(j->s, *p++);
 			continue;
 		}
-		n = utf8_sequence(p, (size_t)(end - p));
+		n = json_utf8(p, (size_t)(end - p));
 		/* C1 controls are as dangerous on a terminal as ESC. */
 		if (n == 2 && p[0] == 0xc2 && p[1] < 0xa0)
 			json_escape(j->s, p[1]);

@@ -39,6 +39,8 @@ void json_seconds(struct json *j, uint64_t ns);
 /* After the outermost value: end the line. */
 void json_line(struct json *j);
 
+/* Bytes of the UTF-8 sequence at @p (of @len, at least 1), 0: not one. */
+size_t json_utf8(const uint8_t *p, size_t len);
 bool json_is_utf8(const void *text, size_t len);
 
 #endif
