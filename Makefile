@@ -175,7 +175,7 @@ setup:
 	$(Q)tests/guest/setup build guest
 
 setup-all:
-	$(Q)tests/guest/setup build guest trixie
+	$(Q)tests/guest/setup test
 
 demo: setup
 	$(Q)$(MAKE) --no-print-directory all

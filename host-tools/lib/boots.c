@@ -268,7 +268,7 @@ static int list_ring(struct list *l, struct dlog *d, uint32_t ring)
 	if (!ret)
 		ret = list_between(l, &v, v.low, first, v.high, last);
 out:
-	dlog_view_exit(&v);
+	dlog_view_no_buffers(&v);
 	return ret;
 }
 

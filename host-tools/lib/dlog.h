@@ -302,7 +302,7 @@ struct dlog_place {
  * given out of the order of positions may lie in a place too, and is then
  * given again.
  */
-#define DLOG_PLACES_MAX 17u
+#define DLOG_PLACES_MAX 18u
 DLOG_API size_t dlog_reader_tell(struct dlog_reader *r, size_t source,
 				 struct dlog_place *out, size_t n);
 /*

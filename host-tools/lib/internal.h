@@ -29,6 +29,8 @@ struct dlog_item {
 	uint16_t type, len;
 	const uint8_t *data;
 	uint32_t buffer; /* for stream_put() */
+	bool late; /* out of the stream's order of positions */
+	uint64_t number; /* records of its boot before it; not if late */
 };
 
 /*
@@ -48,6 +50,13 @@ struct dlog_source_ops {
 	/* Before the first next(): leave out all but some @n records at the
 	 * end, if nothing is damaged.  1: something is left out, 0: nothing. */
 	int (*stream_last)(void *stream, uint64_t n);
+	/*
+	 * Where the stream is: places as in dlog_reader_tell(), the one that
+	 * has no end first.  What was given out counts as passed.
+	 */
+	size_t (*stream_tell)(void *stream, struct dlog_place *out, size_t n);
+	/* Before the first next(), when following. */
+	void (*stream_seek)(void *stream, const struct dlog_place *p, size_t n);
 	int (*stream_next)(void *stream, struct dlog_item *item);
 	void (*stream_put)(void *stream, const struct dlog_item *item);
 	bool (*stream_poll)(void *stream);
@@ -79,7 +88,8 @@ struct dlog {
 	bool writable, backup;
 	struct dlog_superblock sb;
 	uint32_t nr_subbufs; /* in each ring */
-	uint64_t *power, *prefix; /* see scan.c */
+	uint64_t *prefix; /* scratch of scan.c while a view has its buffers */
+	uint32_t views; /* that have them */
 	struct dlog_table table;
 	/* meta.c */
 	struct {
@@ -128,8 +138,8 @@ void dlog_scan_begin(struct dlog_scan *s);
 /* As dlog_record_probe(), at p + off, in constant time. */
 enum dlog_record_state dlog_scan_probe(const struct dlog_scan *s, uint32_t off,
 				       uint32_t *size);
-#define DLOG_POWERS (65536 / 8 + 2)
-void dlog_scan_powers(uint64_t *power);
+/* Powers of K from 0 to the words of the longest record and its header. */
+const uint64_t *dlog_scan_powers(void);
 
 /*
  * What a copy of one sub-buffer holds, taken to lie at @position.
@@ -170,13 +180,17 @@ struct dlog_view {
 	struct dlog *d;
 	uint32_t ring;
 	uint64_t seed, off; /* @off: of the ring in the region */
+	bool buffers;
 	bool any; /* false: nothing in it proves itself */
 	uint64_t low, high; /* positions of oldest and newest sub-buffer */
 	struct dlog_sub sub[2];
 };
 
+/* With buffers.  0 or -ENOMEM; dlog_view_no_buffers() ends it. */
 int dlog_view_init(struct dlog_view *v, struct dlog *d, uint32_t ring);
-void dlog_view_exit(struct dlog_view *v);
+/* The buffers of sub[] alone; what they held is gone. */
+int dlog_view_buffers(struct dlog_view *v);
+void dlog_view_no_buffers(struct dlog_view *v);
 int dlog_view_find(struct dlog_view *v, bool quick);
 uint64_t dlog_view_offset(const struct dlog_view *v, uint64_t position);
 /* START of whatever lap in the slot of @position: its position, or -1. */

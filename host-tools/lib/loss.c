@@ -329,7 +329,7 @@ static int loss_ring(struct dlog *d, uint32_t ring, struct losses *t)
 		merge(t, first);
 		ret = ring_absent(&v, &hint, t, first);
 	}
-	dlog_view_exit(&v);
+	dlog_view_no_buffers(&v);
 	return ret;
 }
 

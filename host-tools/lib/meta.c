@@ -104,12 +104,39 @@ static void newest_add(void *arg, const struct dlog_cpu *c)
 		n->time = c->beat_time;
 }
 
+static void beat_fill(struct dlog *d, const struct dlog_live *live,
+		      uint64_t newest, uint32_t cpu, const struct dlog_cpu *c,
+		      struct dlog_beat *beat)
+{
+	uint64_t period = (uint64_t)live->period_ms * 1000000;
+	uint64_t real = dlog_real_time(d, c->boot, c->beat_time);
+	uint64_t now = dlog_now(CLOCK_REALTIME);
+
+	*beat = (struct dlog_beat){
+		.cpu = cpu,
+		.ring = c->ring,
+		.boot = c->boot,
+		.online = c->online == 1,
+		.time = c->beat_time,
+		.beats = c->beats,
+		.position = c->position,
+		.records = c->records,
+		.dropped = c->dropped,
+		.behind = newest - c->beat_time,
+		.age = UINT64_MAX,
+	};
+	if (real)
+		beat->age = now > real ? now - real : 0;
+	beat->stale = beat->online && period &&
+		      (beat->behind > 3 * period ||
+		       (real && beat->age > 3 * period));
+}
+
 int dlog_get_beat(struct dlog *d, uint32_t cpu, struct dlog_beat *beat)
 {
 	struct newest newest = { 0 };
 	struct dlog_live live;
 	struct dlog_cpu c;
-	uint64_t period, real, now;
 
 	memset(beat, 0, sizeof(*beat));
 	dlog_get_live(d, &live);
@@ -122,26 +149,50 @@ int dlog_get_beat(struct dlog *d, uint32_t cpu, struct dlog_beat *beat)
 	newest.boot = c.boot;
 	newest.time = c.beat_time;
 	each_beat(d, newest_add, &newest);
-	beat->cpu = cpu;
-	beat->ring = c.ring;
-	beat->boot = c.boot;
-	beat->online = c.online == 1;
-	beat->time = c.beat_time;
-	beat->beats = c.beats;
-	beat->position = c.position;
-	beat->records = c.records;
-	beat->dropped = c.dropped;
-	beat->behind = newest.time - c.beat_time;
-	beat->age = UINT64_MAX;
-	real = dlog_real_time(d, c.boot, c.beat_time);
-	now = dlog_now(CLOCK_REALTIME);
-	if (real)
-		beat->age = now > real ? now - real : 0;
-	period = (uint64_t)live.period_ms * 1000000;
-	beat->stale = beat->online && period &&
-		      (beat->behind > 3 * period ||
-		       (real && beat->age > 3 * period));
+	beat_fill(d, &live, newest.time, cpu, &c, beat);
 	return 1;
+}
+
+struct all_beats {
+	struct dlog *d;
+	struct dlog_live live;
+	struct newest newest;
+	struct dlog_beat *beat;
+	uint32_t n, cpu;
+};
+
+static void all_beats_add(void *arg, const struct dlog_cpu *c)
+{
+	struct all_beats *all = arg;
+	uint32_t cpu = all->cpu++;
+
+	if (cpu >= all->n)
+		return;
+	memset(&all->beat[cpu], 0, sizeof(*all->beat));
+	if (!all->live.boot || c->boot != all->live.boot ||
+	    c->ring >= all->d->sb.nr_rings)
+		return;
+	newest_add(&all->newest, c);
+	beat_fill(all->d, &all->live, c->beat_time, cpu, c, &all->beat[cpu]);
+}
+
+int dlog_get_beats(struct dlog *d, struct dlog_beat *beats, uint32_t n)
+{
+	struct all_beats all = { .d = d, .beat = beats, .n = n };
+	uint64_t period;
+	int ret;
+
+	dlog_get_live(d, &all.live);
+	all.newest.boot = all.live.boot;
+	period = (uint64_t)all.live.period_ms * 1000000;
+	ret = each_beat(d, all_beats_add, &all);
+	for (uint32_t i = 0; !ret && i < n && i < all.cpu; i++) {
+		struct dlog_beat *b = &beats[i];
+
+		b->behind = b->boot ? all.newest.time - b->time : 0;
+		b->stale |= b->online && period && b->behind > 3 * period;
+	}
+	return ret ? ret : (int)d->sb.nr_cpus;
 }
 
 int dlog_set_control(struct dlog *d, bool stop)
@@ -334,7 +385,7 @@ static void events_load(struct dlog *d)
 		.size = size,
 		.seed = dlog_seed(d, DLOG_SEED_CATALOG),
 		.base = d->sb.catalog_off,
-		.power = d->power,
+		.power = dlog_scan_powers(),
 		.prefix = prefix,
 	};
 	uint32_t n;

@@ -31,6 +31,9 @@ struct lane {
 	void *stream;
 	bool dead;
 	bool cut; /* begins behind its oldest record */
+	/* of a line that is being joined, taken and not yet given */
+	struct dlog_item held; /* the one with the lowest position */
+	uint32_t nr_held;
 	uint32_t head, n;
 	uint32_t taken_boot; /* of the last taken-over line, and its key */
 	uint64_t taken_key;
@@ -436,6 +439,13 @@ static bool join_add(struct dlog_reader *r, const struct dlog_entry *e)
 	return !(e->caller & DLOG_CALLER_OPEN) || r->join.len == JOIN_MAX;
 }
 
+/* r->out is a piece of a line that next() has not returned yet. */
+static void join_hold(struct lane *l, const struct dlog_item *item)
+{
+	if (!l->nr_held++ || item->position < l->held.position)
+		l->held = *item;
+}
+
 static void join_begin(struct dlog_reader *r, const struct dlog_entry *e)
 {
 	r->joining = true;
@@ -448,7 +458,11 @@ static void join_begin(struct dlog_reader *r, const struct dlog_entry *e)
 
 static int join_end(struct dlog_reader *r, struct dlog_entry *e)
 {
+	struct group *g = r->join_group;
+
 	r->joining = false;
+	for (uint32_t k = 0; k < g->lanes; k++)
+		g->lane[k].nr_held = 0;
 	*e = r->join;
 	return 1;
 }
@@ -478,6 +492,7 @@ static int reader_take(struct dlog_reader *r, struct dlog_entry *e)
 		r->join_lane = l;
 		if (r->joining) {
 			whole = join_add(r, e);
+			join_hold(l, r->out);
 			reader_put(r);
 			if (whole)
 				return join_end(r, e);
@@ -487,6 +502,7 @@ static int reader_take(struct dlog_reader *r, struct dlog_entry *e)
 		    !(e->caller & DLOG_CALLER_OPEN))
 			return 1;
 		join_begin(r, e);
+		join_hold(l, r->out);
 		reader_put(r);
 	}
 	return 0;
@@ -584,6 +600,69 @@ uint64_t dlog_reader_missed(struct dlog_reader *r)
 			missed += g->d->ops->stream_missed(g->lane[k].stream);
 	}
 	return missed;
+}
+
+/*
+ * The stream's places, less what it has given to the lane alone: the main
+ * one begins at the first of that, and of late records each is a place.
+ */
+static size_t lane_tell(struct group *g, struct lane *l, struct dlog_place *out,
+			size_t n)
+{
+	size_t k = g->d->ops->stream_tell(l->stream, out, n);
+	const struct dlog_item *first = l->nr_held ? &l->held : NULL;
+	uint64_t waiting = l->nr_held;
+
+	for (uint32_t i = 0; i < l->n; i++) {
+		const struct dlog_item *item = lane_at(l, i);
+
+		if (!item->late) {
+			waiting++;
+			if (!first || item->position < first->position)
+				first = item;
+			continue;
+		}
+		if (k < n)
+			out[k] = (struct dlog_place){
+				.ring = l->ring,
+				.boot = item->boot,
+				.position = item->position,
+				.end = item->position +
+				       DLOG_REC_SIZE(item->len),
+			};
+		k++;
+	}
+	if (!n || !first)
+		return k;
+	out->position = first->position;
+	out->records = out->boot == first->boot ? out->records - waiting
+						: first->number;
+	out->boot = first->boot;
+	return k;
+}
+
+size_t dlog_reader_tell(struct dlog_reader *r, size_t source,
+			struct dlog_place *out, size_t n)
+{
+	struct group *g = &r->group[source];
+	size_t k = 0;
+
+	for (uint32_t i = 0; i < g->lanes; i++)
+		k += lane_tell(g, &g->lane[i], k < n ? out + k : NULL,
+			       k < n ? n - k : 0);
+	return k;
+}
+
+int dlog_reader_seek(struct dlog_reader *r, size_t source,
+		     const struct dlog_place *places, size_t n)
+{
+	struct group *g = &r->group[source];
+
+	if (source >= r->n || r->begun || !r->follow)
+		return -EINVAL;
+	for (uint32_t i = 0; i < g->lanes; i++)
+		g->d->ops->stream_seek(g->lane[i].stream, places, n);
+	return 0;
 }
 
 static void group_free(struct group *g)

@@ -14,17 +14,29 @@
  * P[i + 1] = P[i] * K + mix(w[i]), the hash over n words from word i that
  * starts from h is h * K^n + P[i + n] - P[i] * K^n.
  */
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "internal.h"
 
-/* Powers of K from 0 to the words of the longest record and its header. */
-void dlog_scan_powers(uint64_t *power)
+#define POWERS (65536 / 8 + 2)
+
+static uint64_t powers[POWERS];
+
+static void powers_init(void)
 {
-	power[0] = 1;
-	for (uint32_t i = 1; i < DLOG_POWERS; i++)
-		power[i] = power[i - 1] * DLOG_HASH_K;
+	powers[0] = 1;
+	for (uint32_t i = 1; i < POWERS; i++)
+		powers[i] = powers[i - 1] * DLOG_HASH_K;
+}
+
+const uint64_t *dlog_scan_powers(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, powers_init);
+	return powers;
 }
 
 /*
@@ -126,19 +138,35 @@ int dlog_view_init(struct dlog_view *v, struct dlog *d, uint32_t ring)
 	v->ring = ring;
 	v->seed = dlog_seed(d, ring);
 	v->off = d->sb.ring_off + ring * d->sb.ring_size;
-	if (sub_init(&v->sub[0], d->sb.subbuf_size) ||
-	    sub_init(&v->sub[1], d->sb.subbuf_size)) {
-		dlog_view_exit(v);
-		return -ENOMEM;
-	}
-	return 0;
+	return dlog_view_buffers(v);
 }
 
-void dlog_view_exit(struct dlog_view *v)
+int dlog_view_buffers(struct dlog_view *v)
 {
+	uint32_t size = v->d->sb.subbuf_size;
+
+	v->buffers = true;
+	if (!v->d->views++)
+		v->d->prefix = malloc(DLOG_PREFIX(size) * sizeof(uint64_t));
+	if (v->d->prefix && !sub_init(&v->sub[0], size) &&
+	    !sub_init(&v->sub[1], size))
+		return 0;
+	dlog_view_no_buffers(v);
+	return -ENOMEM;
+}
+
+void dlog_view_no_buffers(struct dlog_view *v)
+{
+	if (!v->buffers)
+		return;
+	v->buffers = false;
 	sub_exit(&v->sub[0]);
 	sub_exit(&v->sub[1]);
 	memset(v->sub, 0, sizeof(v->sub));
+	if (--v->d->views)
+		return;
+	free(v->d->prefix);
+	v->d->prefix = NULL;
 }
 
 uint64_t dlog_view_offset(const struct dlog_view *v, uint64_t position)
@@ -196,7 +224,7 @@ static void sub_walk(const struct dlog_view *v, struct dlog_sub *s)
 		.size = size,
 		.seed = v->seed,
 		.base = s->position,
-		.power = v->d->power,
+		.power = dlog_scan_powers(),
 		.prefix = v->d->prefix,
 	};
 

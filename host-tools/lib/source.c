@@ -163,13 +163,10 @@ static struct dlog *source_new(const char *name)
 	d->fd = -1;
 	d->ops = &dlog_region_ops;
 	d->name = strdup(name);
-	d->power = malloc(DLOG_POWERS * sizeof(*d->power));
-	d->prefix = malloc(DLOG_PREFIX(DLOG_SUBBUF_MAX) * sizeof(*d->prefix));
-	if (!d->name || !d->power || !d->prefix) {
+	if (!d->name) {
 		dlog_close(d);
 		return NULL;
 	}
-	dlog_scan_powers(d->power);
 	return d;
 }
 
@@ -273,8 +270,6 @@ void dlog_close(struct dlog *d)
 	dlog_events_free(d);
 	if (d->fd >= 0)
 		close(d->fd);
-	free(d->power);
-	free(d->prefix);
 	free(d->name);
 	free(d);
 }

@@ -8,6 +8,10 @@
  * (open, or nothing valid yet) is not passed until something valid lies
  * behind it or the next sub-buffer is entered; then it moves to a short list
  * of late places, and comes out of order if it is committed after all.
+ *
+ * A stream that has been dry for a while *parks*: it lets go of its buffers
+ * and only looks at the word where the next record begins, the next START and
+ * the heartbeats, so that very many regions can be followed.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +22,9 @@
 #define LATE_BUFFER 2u
 #define POLL_TAIL 2u /* every n-th poll compares the whole tail */
 #define POLL_BEYOND 50u /* every n-th looks past a missing START */
+#define PARK_POLLS 32u /* that found nothing */
+#define POLL_HINT 8u /* every n-th, when parked, looks at the heartbeats */
+#define POLL_ALL 64u /* every n-th, when parked, at everything */
 
 /* A place passed while nothing valid was there. */
 struct late {
@@ -28,7 +35,7 @@ struct late {
 
 struct stream {
 	struct dlog_view v;
-	bool follow, loaded, reload, ended;
+	bool follow, loaded, reload, ended, parked;
 	uint32_t only; /* boot wanted, 0: all */
 	uint32_t boot; /* of the sub-buffer that is loaded */
 	uint64_t pos; /* sub-buffer loaded, or to be loaded */
@@ -37,9 +44,15 @@ struct stream {
 	uint32_t rec; /* next of its records */
 	uint32_t done; /* offset up to which all was given or passed */
 	uint32_t refs[3]; /* items out, for each buffer */
-	uint32_t polls;
+	uint32_t polls, dry; /* @dry: polls since something was found */
+	struct {
+		uint64_t word, start; /* at @done and at the START */
+		uint64_t position; /* of the heartbeats */
+		uint64_t before; /* records before @done */
+		bool started;
+	} park;
 	/* to count what was missed when a writer laps us */
-	bool jumped;
+	bool jumped, sought;
 	uint64_t base, count; /* records before and behind v.sub[cur] */
 	uint64_t missed;
 	/* late places, and the one that is ready */
@@ -59,7 +72,7 @@ static void stream_free(void *stream)
 {
 	struct stream *st = stream;
 
-	dlog_view_exit(&st->v);
+	dlog_view_no_buffers(&st->v);
 	free(st->late_buf);
 	free(st);
 }
@@ -90,13 +103,6 @@ static int stream_new(struct dlog *d, uint32_t n, unsigned int flags,
 	if (ret)
 		goto fail;
 	st->follow = flags & DLOG_READER_FOLLOW;
-	if (st->follow) {
-		st->late_buf = malloc(d->sb.subbuf_size);
-		if (!st->late_buf) {
-			ret = -ENOMEM;
-			goto fail;
-		}
-	}
 	ret = dlog_view_find(&st->v, flags & DLOG_READER_LAST);
 	if (ret)
 		goto fail;
@@ -187,12 +193,19 @@ static int stream_last(void *stream, uint64_t n)
 	}
 }
 
+static bool late_buffer(struct stream *st)
+{
+	if (!st->late_buf)
+		st->late_buf = malloc(st->v.d->sb.subbuf_size);
+	return st->late_buf;
+}
+
 static void late_add(struct stream *st, uint32_t from, uint32_t to)
 {
 	const struct dlog_sub *s = &st->v.sub[st->cur];
 	struct late *l;
 
-	if (!st->follow || to < from + DLOG_HDR)
+	if (!st->follow || to < from + DLOG_HDR || !late_buffer(st))
 		return;
 	if (st->nr_late == LATE_MAX)
 		memmove(st->late, st->late + 1,
@@ -202,6 +215,35 @@ static void late_add(struct stream *st, uint32_t from, uint32_t to)
 	l->end = s->position + to;
 	l->word = dlog_load64(s->copy + from);
 	l->boot = st->boot;
+}
+
+/*
+ * Records from where we are to number @to of @boot, as far as the boot table
+ * knows the boots between.
+ */
+static uint64_t between(const struct stream *st, uint32_t boot, uint64_t to)
+{
+	const struct dlog_table *t = &st->v.d->table;
+	uint64_t from = st->reload ? st->base : st->count, n = 0;
+
+	if (boot == st->boot)
+		return to > from ? to - from : 0;
+	if (boot < st->boot || (!st->boot && !st->sought))
+		return 0;
+	for (uint32_t i = 0; i < t->nr; i++) {
+		const struct dlog_boot *b = &t->entry[i];
+		uint64_t prev =
+			t->ring[(size_t)i * st->v.d->sb.nr_rings + st->v.ring]
+				.prev_records;
+
+		if (b->boot <= st->boot || b->boot > boot)
+			continue;
+		if (b->prev_boot != st->boot)
+			n += prev;
+		else if (prev > from)
+			n += prev - from;
+	}
+	return n + to;
 }
 
 /* Take the sub-buffer that dlog_sub_load() has just read as the current. */
@@ -214,14 +256,13 @@ static void enter(struct stream *st, uint32_t buffer)
 	if (!s->started && st->follow && !st->reload && st->pos >= st->first)
 		dlog_table_load(st->v.d);
 	boot = dlog_sub_boot(&st->v, s, st->boot);
-	if (!st->reload)
-		st->base = boot == st->boot ? st->count : 0;
 	if (s->started) {
-		if (st->jumped && boot == st->boot &&
-		    s->start.records > st->base)
-			st->missed += s->start.records - st->base;
+		if (st->jumped)
+			st->missed += between(st, boot, s->start.records);
 		st->base = s->start.records;
 		st->jumped = false;
+	} else if (!st->reload) {
+		st->base = boot == st->boot ? st->count : 0;
 	}
 	st->boot = boot;
 	st->count = st->base + s->full + s->open;
@@ -325,6 +366,8 @@ static bool fill(struct stream *st, struct dlog_item *item, uint32_t off)
 	item->len = (uint16_t)top;
 	item->data = p + DLOG_HDR;
 	item->buffer = st->cur;
+	item->late = false;
+	item->number = st->base + st->rec - 1;
 	st->done = off + DLOG_REC_SIZE(item->len);
 	return !st->only || st->only == st->boot;
 }
@@ -393,6 +436,7 @@ static bool late_poll(struct stream *st, struct late *l)
 		.len = (uint16_t)(word >> 32),
 		.data = st->late_buf + DLOG_HDR,
 		.buffer = LATE_BUFFER,
+		.late = true,
 	};
 	l->position += size;
 	l->word = 0;
@@ -425,6 +469,8 @@ static int stream_next(void *stream, struct dlog_item *item)
 	struct stream *st = stream;
 	int ret;
 
+	if (st->parked)
+		return 0;
 again:
 	if (st->late_ready) {
 		st->late_ready = false;
@@ -499,10 +545,77 @@ static bool poll_beyond(struct stream *st)
 	return false;
 }
 
+/* Is there anything new at the tail?  With its buffers. */
+static bool poll_tail(struct stream *st)
+{
+	uint32_t size = st->v.d->sb.subbuf_size, n = st->polls++;
+
+	return (st->done + 8 <= size && differs(st, st->done, 8)) ||
+	       (!st->v.sub[st->cur].started && differs(st, 0, 8)) ||
+	       (n % POLL_TAIL == 0 && differs(st, st->done, size - st->done)) ||
+	       (n % POLL_BEYOND == 0 && poll_beyond(st));
+}
+
+/* Records that were given or passed, in this boot. */
+static uint64_t passed(const struct stream *st)
+{
+	const struct dlog_sub *s = &st->v.sub[st->cur];
+	uint64_t n = st->base;
+
+	if (st->parked)
+		return st->park.before;
+	if (!st->loaded)
+		return st->count;
+	for (uint32_t i = 0; i < s->nr; i++)
+		n += (s->rec[i] & ~DLOG_SUB_OPEN) < st->done;
+	return n;
+}
+
+static void park(struct stream *st)
+{
+	const struct dlog_sub *s = &st->v.sub[st->cur];
+	struct dlog_cpu hint;
+
+	dlog_ring_hint(st->v.d, st->v.ring, &hint);
+	st->park.position = hint.position;
+	st->park.before = passed(st);
+	st->park.started = s->started;
+	st->park.start = dlog_load64(s->copy);
+	if (st->done + 8 <= st->v.d->sb.subbuf_size)
+		st->park.word = dlog_load64(s->copy + st->done);
+	dlog_view_no_buffers(&st->v);
+	st->parked = true;
+}
+
+/* Does the word at @off of the tail differ from @word? */
+static bool word_differs(const struct stream *st, uint32_t off, uint64_t word)
+{
+	uint64_t now;
+
+	return off + 8 <= st->v.d->sb.subbuf_size &&
+	       !dlog_fetch(st->v.d, dlog_view_offset(&st->v, st->pos) + off,
+			   &now, sizeof(now)) &&
+	       now != word;
+}
+
+static bool poll_parked(struct stream *st)
+{
+	struct dlog_cpu hint;
+
+	if (word_differs(st, st->done, st->park.word) ||
+	    (!st->park.started && word_differs(st, 0, st->park.start)))
+		return true;
+	if (++st->polls % POLL_HINT)
+		return false;
+	if (st->polls % POLL_ALL == 0)
+		return true;
+	dlog_ring_hint(st->v.d, st->v.ring, &hint);
+	return hint.position != st->park.position;
+}
+
 static bool stream_poll(void *stream)
 {
 	struct stream *st = stream;
-	uint32_t size = st->v.d->sb.subbuf_size, n = st->polls++;
 	struct dlog_start start;
 	uint64_t next, q;
 
@@ -511,24 +624,100 @@ static bool stream_poll(void *stream)
 		return false;
 	if (st->late_ready || !st->loaded || late_poll_all(st))
 		return true;
-	next = st->pos + size;
+	next = st->pos + st->v.d->sb.subbuf_size;
 	q = dlog_view_start(&st->v, next, &start);
 	if (q != UINT64_MAX && q >= next) {
 		/* Reading this one again sees both, or that it is gone. */
 		if (st->v.high < q)
 			st->v.high = q;
 		st->reload = true;
-		return true;
+	} else {
+		st->reload = st->parked ? poll_parked(st) : poll_tail(st);
 	}
-	if (st->done + 8 <= size && differs(st, st->done, 8))
-		st->reload = true;
-	else if (!st->v.sub[st->cur].started && differs(st, 0, 8))
-		st->reload = true;
-	else if (n % POLL_TAIL == 0 && differs(st, st->done, size - st->done))
-		st->reload = true;
-	else if (n % POLL_BEYOND == 0 && poll_beyond(st))
-		st->reload = true;
+	if (!st->reload)
+		st->dry++;
+	else if (!st->parked)
+		st->dry = 0;
+	if (st->reload && st->parked) {
+		/* Tried again at the next poll. */
+		if (dlog_view_buffers(&st->v))
+			return st->reload = false;
+		st->parked = false;
+		st->polls = 0; /* look beyond at once */
+		st->dry = PARK_POLLS - 2;
+	} else if (st->dry == PARK_POLLS) {
+		park(st);
+	}
 	return st->reload;
+}
+
+static size_t stream_tell(void *stream, struct dlog_place *out, size_t n)
+{
+	struct stream *st = stream;
+	struct dlog_place p = {
+		.ring = st->v.ring,
+		.boot = st->boot,
+		.position = st->pos + st->done,
+		.end = UINT64_MAX,
+		.records = passed(st),
+	};
+
+	if (n)
+		out[0] = p;
+	for (uint32_t i = 0; i < st->nr_late; i++) {
+		p.boot = st->late[i].boot;
+		p.position = st->late[i].position;
+		p.end = st->late[i].end;
+		p.records = 0;
+		if (i + 1 < n)
+			out[i + 1] = p;
+	}
+	return 1 + st->nr_late;
+}
+
+/* Take up a late place again, unless it is gone. */
+static void seek_late(struct stream *st, const struct dlog_place *p)
+{
+	uint64_t sub = st->v.d->sb.subbuf_size;
+
+	if (p->position >= st->v.low && p->position % 8 == 0 &&
+	    p->end % 8 == 0 && p->end > p->position &&
+	    (p->end - 1) / sub == p->position / sub &&
+	    p->end <= st->v.high + sub && st->nr_late < LATE_MAX &&
+	    late_buffer(st))
+		st->late[st->nr_late++] = (struct late){
+			.position = p->position,
+			.end = p->end,
+			.boot = p->boot,
+		};
+}
+
+static void stream_seek(void *stream, const struct dlog_place *p, size_t n)
+{
+	struct stream *st = stream;
+	uint64_t sub = st->v.d->sb.subbuf_size;
+
+	for (size_t i = 0; i < n; i++) {
+		uint64_t pos = p[i].position / sub * sub;
+
+		if (p[i].ring != st->v.ring || p[i].position % 8)
+			continue;
+		if (p[i].end != UINT64_MAX) {
+			seek_late(st, &p[i]);
+			continue;
+		}
+		if (pos > (st->v.any ? st->v.high + sub : 0))
+			continue;
+		st->boot = p[i].boot;
+		st->count = p[i].records;
+		st->jumped = st->sought = true;
+		if (pos < st->v.low)
+			continue;
+		st->pos = pos;
+		st->done = (uint32_t)(p[i].position - pos);
+		if (pos > st->v.high)
+			st->v.high = pos;
+	}
 }
 
 static uint64_t stream_missed(void *stream)
@@ -542,6 +731,8 @@ const struct dlog_source_ops dlog_region_ops = {
 	.stream_free = stream_free,
 	.stream_set_boot = stream_set_boot,
 	.stream_last = stream_last,
+	.stream_tell = stream_tell,
+	.stream_seek = stream_seek,
 	.stream_next = stream_next,
 	.stream_put = stream_put,
 	.stream_poll = stream_poll,
