@@ -84,6 +84,13 @@ $(STRESS): $(B)/tests/stress/%: $(B)/obj/tests/stress/%.o $(B)/lib/libdlog.a
 	@echo "  LD      $@"
 	$(Q)$(CC) $(SAN) -o $@ $^ $(LDFLAGS) -lpthread
 
+# Parts of dlogd with the rest of it played by tests/monitor/stand.c.
+$(B)/tests/monitor/test_incident: $(patsubst %.c,$(B)/obj/%.o,$(wildcard host-tools/monitor/incident/*.c) \
+		tests/monitor/test_incident.c tests/monitor/stand.c) $(COMMON_OBJ) $(B)/lib/libdlog.a
+	@mkdir -p $(@D)
+	@echo "  LD      $@"
+	$(Q)$(CC) $(SAN) -o $@ $^ $(LDFLAGS) -lcmocka -ljansson -lpthread
+
 # ---- test programs ----
 
 # The same unit tests with the sanitizers, by clang and in 32 bit.
@@ -109,7 +116,7 @@ $(B)/tests/mkvectors.clang: tests/vectors/mkvectors.c $(wildcard shared-abi/*.h)
 	@mkdir -p $(@D)
 	$(Q)clang -O3 -march=native $(WARN) -std=gnu11 -Ishared-abi -o $@ $<
 
-tools: $(UNIT) $(STRESS) $(B)/tests/mkregion $(B)/tests/mutate $(B)/tests/mkvectors
+tools: $(UNIT) $(STRESS) $(B)/tests/monitor/test_incident $(B)/tests/mkregion $(B)/tests/mutate $(B)/tests/mkvectors
 
 asan:
 	$(Q)$(MAKE) --no-print-directory B=$(B)/asan SAN="$(SAN_FLAGS)" CFLAGS="-O1 -g" host tools
