@@ -13,13 +13,14 @@ SOVERSION := 0
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Werror
 SAN ?=
 CPPFLAGS += -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DDLOG_VERSION='"$(VERSION)"' \
-	-Ishared-abi -Ihost-tools/lib -Ihost-tools/common -Ihost-tools
+	-Ishared-abi -Ihost-tools/lib -Ihost-tools/common -Ihost-tools \
+	$(shell pkg-config --cflags libxml-2.0 2>/dev/null)
 CFLAGS ?= -O2 -g
 ALL_CFLAGS = -std=gnu11 -fvisibility=hidden -fPIC $(WARN) $(SAN) $(CFLAGS) -MMD -MP
 
 # ---- host programs: one folder of host-tools each ----
 
-PROGS := create read qemu monitor
+PROGS := create read qemu monitor libvirt
 NAME_monitor := dlogd
 NAME_libvirt := dlog-virt
 name = $(or $(NAME_$(1)),dlog-$(1))
