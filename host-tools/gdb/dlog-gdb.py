@@ -128,14 +128,14 @@ class Session:
         if isinstance(self.memory, File):
             raise gdb.GdbError('%s is being read: dlog file without a name '
                                'ends that' % self.memory.kind)
-        self.region = None
-        self.hand = None
-        if address is not None:
-            if self.live() and self.memory.running():
-                raise gdb.GdbError(RUNNING)
-            self.region = self.memory.region_by_hand(address, size)
-            self.others = []
-            self.hand = (address, size)
+        if address is None:
+            self.region = self.hand = None
+            return
+        if self.live() and self.memory.running():
+            raise gdb.GdbError(RUNNING)
+        self.region = self.memory.region_by_hand(address, size)
+        self.others = []
+        self.hand = (address, size)
 
     def path(self):
         """A file with the region's bytes: its own, or a copy."""

@@ -117,53 +117,61 @@ class Memory:
     kind, nothing                   words for people: what it is, why it may
                                     hold no region"""
 
-    def super_size(self, block, address):
-        """The size that the superblock at address gives its region, or 0."""
+    def super_at(self, block, address):
+        """(size of the region, offset of its state page) by the superblock at
+        address; (0, 0) without one."""
         data = self.read(block, address, 256)
         if data is None or data[:8] != MAGIC:
-            return 0
-        size, = struct.unpack_from('<Q', data, 120)
+            return 0, 0
+        size, state = struct.unpack_from('<QQ', data, 120)
         backup, = struct.unpack_from('<Q', data, 176)
-        return size if good_size(size) and backup == size - PAGE else 0
+        good = good_size(size) and backup == size - PAGE and state < backup
+        return (size, state) if good else (0, 0)
 
-    def region_at(self, block, address):
-        """The region that a superblock at address says to begin there."""
-        size = self.super_size(block, address)
-        if size and address + size <= block.end:
-            return Region(address, size, block, None)
-        return None
+    def super_size(self, block, address):
+        return self.super_at(block, address)[0]
 
     def region_of(self, block):
         """A device's memory is a region and nothing else.  The superblock's
         copy at its end is as good."""
-        size = block.end - block.start
-        if size >= SIZE_MIN and \
-                self.super_size(block, block.end - PAGE) == size:
+        whole = block.end - block.start
+        size = self.super_size(block, block.start)
+        if not 0 < size <= whole and \
+                self.super_size(block, block.end - PAGE) == whole:
+            size = whole
+        if 0 < size <= whole:
             return Region(block.start, size, block, None)
-        return self.region_at(block, block.start)
+        return None
 
     def scan(self, block):
-        """Regions in the midst of a block: carved out of the guest's RAM."""
+        """(how doubtful, region) in the midst of a block: carved out of the
+        guest's RAM.
+
+        A superblock without its other copy may be the first or the last of
+        its region, or a piece of a former one; where a guest has been, the
+        number of its boot is in the state page."""
         end = 0
         for address in self.magic_pages(block):
-            region = self.region_at(block, address)
-            if region and address >= end:
-                end = address + region.size
-                yield region
-
-    def whole(self, region):
-        """Has it both copies of its superblock?"""
-        return self.super_size(region.block,
-                               region.address + region.size - PAGE)
+            size, state = self.super_at(block, address)
+            if not size or address < end:
+                continue
+            if self.super_size(block, address + size - PAGE) == size:
+                end = address + size
+                yield 0, Region(address, size, block, None)
+                continue
+            for start in (address, address + PAGE - size):
+                if block.start <= start and start + size <= block.end:
+                    boot = self.read(block, start + state + 68, 4)
+                    yield (1 if boot and any(boot) else 2,
+                           Region(start, size, block, None))
 
     def regions(self):
         """All that are known at once, or else that a search brings up."""
         blocks = self.blocks()
         regions = [r for r in map(self.region_of, blocks) if r]
         if not regions:
-            # Pieces of old ones may lie about in memory.
-            regions = sorted((r for block in blocks for r in self.scan(block)),
-                             key=lambda r: not self.whole(r))
+            found = [hit for block in blocks for hit in self.scan(block)]
+            regions = [r for _, r in sorted(found, key=lambda hit: hit[0])]
         return regions
 
     def region_by_hand(self, address, size):
@@ -324,10 +332,11 @@ class Live(Memory):
 
     def still(self, region):
         """Is it where it was?  Another guest may be behind the stub now."""
+        block, last = region.block, region.address + region.size - PAGE
         with self.physical():
-            return self.super_size(region.block, region.address) == \
-                region.size and self.with_file(
-                    region._replace(path=None)) == region
+            return region.size in (self.super_size(block, region.address),
+                                   self.super_size(block, last)) and \
+                self.with_file(region._replace(path=None)) == region
 
     def with_file(self, region):
         """Finds the file on this host that QEMU has mapped there, the quickest
