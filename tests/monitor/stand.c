@@ -21,6 +21,15 @@ static uint32_t nr_posts;
 
 /* ---- what dlogd's other parts do ---- */
 
+uint64_t clock_ns(clockid_t clock)
+{
+	struct timespec ts;
+
+	clock_gettime(clock, &ts);
+	return (uint64_t)ts.tv_sec * UINT64_C(1000000000) +
+	       (uint64_t)ts.tv_nsec;
+}
+
 void log_(int level, const char *fmt, ...)
 {
 	size_t len;

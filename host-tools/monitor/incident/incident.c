@@ -19,14 +19,6 @@
 
 #define PATIENCE_S 5 /* at the end: to finish what was begun; then to give up */
 
-uint64_t clock_ns(clockid_t clock)
-{
-	struct timespec ts;
-
-	clock_gettime(clock, &ts);
-	return (uint64_t)ts.tv_sec * NS + (uint64_t)ts.tv_nsec;
-}
-
 /* ---- results ---- */
 
 static void job_free(struct job *job)

@@ -147,8 +147,6 @@ static inline struct entry *entry_next(const struct entry *e)
 	return (struct entry *)e->pub.next;
 }
 
-uint64_t clock_ns(clockid_t clock);
-
 /* ---- incident.c ---- */
 
 /*
