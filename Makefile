@@ -214,11 +214,14 @@ lint:
 # ---- install ----
 
 DATADIR := $(DESTDIR)$(PREFIX)/share
+SYSTEMD ?= $(PREFIX)/lib/systemd
+SYSUSERS ?= $(PREFIX)/lib/sysusers.d
 DKMS := $(DESTDIR)/usr/src/dlog-$(VERSION)
 
 install: host
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig \
-		$(DESTDIR)$(PREFIX)/include/dlog $(DATADIR)/man/man1 \
+		$(DESTDIR)$(PREFIX)/include/dlog \
+		$(DATADIR)/man/man1 $(DATADIR)/man/man5 $(DATADIR)/man/man8 \
 		$(DATADIR)/bash-completion/completions
 	install -m 755 $(BINS) $(DESTDIR)$(PREFIX)/bin
 	install -m 644 $(B)/lib/libdlog.a $(DESTDIR)$(PREFIX)/lib
@@ -228,6 +231,13 @@ install: host
 	install -m 644 $(B)/lib/dlog.pc $(DESTDIR)$(PREFIX)/lib/pkgconfig
 	install -m 644 host-tools/lib/dlog.h shared-abi/*.h $(DESTDIR)$(PREFIX)/include/dlog
 	install -m 644 docs/man/*.1 $(DATADIR)/man/man1
+	install -m 644 docs/man/*.5 $(DATADIR)/man/man5
+	install -m 644 docs/man/*.8 $(DATADIR)/man/man8
+	install -d $(DESTDIR)$(SYSTEMD)/system $(DESTDIR)$(SYSUSERS) $(DATADIR)/dlog
+	sed 's|@PREFIX@|$(PREFIX)|' host-tools/monitor/systemd/dlogd.service.in \
+		> $(DESTDIR)$(SYSTEMD)/system/dlogd.service
+	install -m 644 host-tools/monitor/systemd/dlog.sysusers $(DESTDIR)$(SYSUSERS)/dlog.conf
+	install -m 644 host-tools/monitor/dlogd.conf $(DATADIR)/dlog/dlogd.conf.example
 	install -m 644 host-tools/completion/dlog $(DATADIR)/bash-completion/completions/dlog-read
 	ln -sf dlog-read $(DATADIR)/bash-completion/completions/dlog-create
 	install -m 644 host-tools/completion/dlog-qemu $(DATADIR)/bash-completion/completions
