@@ -303,17 +303,21 @@ char *stand_shell(const char *fmt, ...)
 	return out;
 }
 
-/* dlog-read lies in bin/ beside the folder of the tests. */
+/*
+ * dlog-read lies in bin/ beside the folder of the tests; that of the plain
+ * build if this is one with sanitizers, which no limit of memory suits.
+ */
 static void find_tools(void)
 {
-	char exe[4096] = "", path[8192];
+	char exe[4096] = "", path[16384];
 	char *slash;
 
 	assert_true(readlink("/proc/self/exe", exe, sizeof(exe) - 1) > 0);
 	slash = strstr(exe, "/tests/");
 	assert_non_null(slash);
 	*slash = '\0';
-	snprintf(path, sizeof(path), "%s/bin:%s", exe, getenv("PATH"));
+	snprintf(path, sizeof(path), "%s/../bin:%s/bin:%s", exe, exe,
+		 getenv("PATH"));
 	setenv("PATH", path, 1);
 }
 

@@ -162,9 +162,12 @@ void store_add(struct incidents *all, struct entry *e)
 
 /* ---- bounds ---- */
 
-/* The oldest bundle that may go; those that are their guest's newest only
- * with @newest.  Called with the lock. */
-static struct entry *store_victim(struct incidents *all, bool newest)
+/*
+ * The oldest bundle that may go; those that are their guest's newest only
+ * with @newest.  @of is to get a newer one soon.  Called with the lock.
+ */
+static struct entry *store_victim(struct incidents *all,
+				  const struct of_guest *of, bool newest)
 {
 	struct entry *e, *victim = NULL;
 
@@ -175,7 +178,7 @@ static struct entry *store_victim(struct incidents *all, bool newest)
 			continue;
 		if (!e->of->newest)
 			e->of->newest = e;
-		if (!e->busy && (newest || e->of->newest != e))
+		if (!e->busy && (newest || e->of == of || e->of->newest != e))
 			victim = e;
 	}
 	return victim;
@@ -186,8 +189,10 @@ static struct entry *store_choose(struct incidents *all, const struct job *job,
 				  uint64_t need, uint32_t more)
 {
 	uint64_t bytes = need, count = more, room;
+	const struct of_guest *of = more ? job->entry->of : NULL;
 	struct entry *e, *victim = NULL;
 	struct statvfs v;
+	bool over;
 
 	if (fstatvfs(all->root, &v))
 		return NULL;
@@ -197,11 +202,11 @@ static struct entry *store_choose(struct incidents *all, const struct job *job,
 		bytes += e->stored ? e->size : 0;
 		count += e->stored;
 	}
-	if (bytes > job->bundles_bytes || count > job->bundles_max ||
-	    room < need + job->keep_free)
-		victim = store_victim(all, false);
-	if (!victim && (bytes > job->bundles_bytes || count > job->bundles_max))
-		victim = store_victim(all, true);
+	over = bytes > job->bundles_bytes || count > job->bundles_max;
+	if (over || room < need + job->keep_free)
+		victim = store_victim(all, over ? of : NULL, false);
+	if (!victim && over)
+		victim = store_victim(all, of, true);
 	if (victim)
 		victim->stored = false;
 	pthread_mutex_unlock(&all->lock);
