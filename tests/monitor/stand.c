@@ -53,6 +53,14 @@ int monitor_post(struct monitor *m, void (*fn)(void *arg), void *arg)
 	return ret;
 }
 
+uint64_t clock_ns(clockid_t clock)
+{
+	struct timespec ts;
+
+	clock_gettime(clock, &ts);
+	return (uint64_t)ts.tv_sec * SECOND + (uint64_t)ts.tv_nsec;
+}
+
 static const char *const events[EV_NR] = {
 	"started",	"booted", "oops",      "panicked",
 	"crash-loaded", "hung",	  "recovered", "watchdog",
@@ -332,7 +340,8 @@ void stand_open(struct stand *s)
 	snprintf(s->dir, sizeof(s->dir), "%s/dlog-incident-XXXXXX",
 		 tmp && strlen(tmp) < 32 ? tmp : "/tmp");
 	assert_non_null(mkdtemp(s->dir));
-	snprintf(s->bundles, sizeof(s->bundles), "%s/lib/bundles", s->dir);
+	snprintf(s->bundles, sizeof(s->bundles), "%s/bundles", s->dir);
+	assert_int_equal(mkdir(s->bundles, 0700), 0);
 	snprintf(s->region, sizeof(s->region), "%s/region.img", s->dir);
 	s->m.cfg.bundles = s->bundles;
 	s->m.cfg.bundles_max = 100;
@@ -360,6 +369,7 @@ void stand_close(struct stand *s)
 	}
 	if (s->w.mem)
 		munmap(s->w.mem, s->w.size);
+	free(s->w.t);
 	free(stand_told.bundle);
 	free(stand_told.error);
 	memset(&stand_told, 0, sizeof(stand_told));

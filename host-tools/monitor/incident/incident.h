@@ -37,9 +37,6 @@
 #define LOG_LINES 20000u /* of log.txt and log.json, the last ones */
 #define LOG_BYTES (UINT64_C(64) << 20) /* of each of them, at most */
 
-#define NS UINT64_C(1000000000)
-#define MS UINT64_C(1000000)
-
 /* What is remembered of one guest, by its name. */
 struct of_guest {
 	char *name;
@@ -146,8 +143,6 @@ static inline struct entry *entry_next(const struct entry *e)
 {
 	return (struct entry *)e->pub.next;
 }
-
-uint64_t clock_ns(clockid_t clock);
 
 /* ---- incident.c ---- */
 

@@ -398,28 +398,12 @@ static void scan_guest(struct incidents *all, const char *guest, uint32_t *left)
 	unlinkat(all->root, guest, AT_REMOVEDIR); /* if it is empty */
 }
 
-static int make_path(char *path)
-{
-	for (char *p = strchr(path + 1, '/'); p; p = strchr(p + 1, '/')) {
-		*p = '\0';
-		if (mkdir(path, 0755) && errno != EEXIST) {
-			*p = '/';
-			return -errno;
-		}
-		*p = '/';
-	}
-	return mkdir(path, 0700) && errno != EEXIST ? -errno : 0;
-}
-
 int store_open(struct incidents *all)
 {
 	uint32_t left = SCAN_MAX;
 	struct dirent *e;
 	DIR *list;
-	int ret = make_path(all->path);
 
-	if (ret)
-		return ret;
 	all->root = open(all->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (all->root < 0)
 		return -errno;
