@@ -91,6 +91,8 @@ $(B)/tests/monitor/test_incident: $(patsubst %.c,$(B)/obj/%.o,$(wildcard host-to
 	@echo "  LD      $@"
 	$(Q)$(CC) $(SAN) -o $@ $^ $(LDFLAGS) -lcmocka -ljansson -lpthread
 
+tools: $(B)/tests/monitor/test_incident
+
 # ---- test programs ----
 
 # The same unit tests with the sanitizers, by clang and in 32 bit.
@@ -98,6 +100,10 @@ SAN_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-fr
 $(B)/tests/mkregion: $(B)/obj/tests/tools/mkregion.o $(B)/lib/libdlog.a
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(SAN) -o $@ $^ $(LDFLAGS)
+
+$(B)/tests/simguests: $(B)/obj/tests/tools/simguests.o $(B)/lib/libdlog.a
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(SAN) -o $@ $^ $(LDFLAGS) -ljansson
 
 $(B)/tests/mutate: $(B)/obj/tests/fuzz/mutate.o $(B)/lib/libdlog.a
 	@mkdir -p $(@D)
@@ -116,7 +122,8 @@ $(B)/tests/mkvectors.clang: tests/vectors/mkvectors.c $(wildcard shared-abi/*.h)
 	@mkdir -p $(@D)
 	$(Q)clang -O3 -march=native $(WARN) -std=gnu11 -Ishared-abi -o $@ $<
 
-tools: $(UNIT) $(STRESS) $(B)/tests/monitor/test_incident $(B)/tests/mkregion $(B)/tests/mutate $(B)/tests/mkvectors
+tools: $(UNIT) $(STRESS) $(B)/tests/mkregion $(B)/tests/simguests \
+	$(B)/tests/mutate $(B)/tests/mkvectors
 
 asan:
 	$(Q)$(MAKE) --no-print-directory B=$(B)/asan SAN="$(SAN_FLAGS)" CFLAGS="-O1 -g" host tools

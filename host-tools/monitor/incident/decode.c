@@ -108,6 +108,7 @@ static int run_child(struct job *job, struct run *run)
 				   .in = job->copied ? -1 : job->region_fd,
 				   .out = run->out,
 				   .err = run->err,
+				   .distrusted = true,
 				   .memory = DECODE_MEMORY,
 				   .file_size = run->limit,
 				   .cpu_seconds = DECODE_S,

@@ -215,6 +215,7 @@ struct child_args {
 	const char *const *envp;
 	int dir; /* working directory, -1: / */
 	int in, out, err; /* -1: /dev/null */
+	bool distrusted; /* gains no privilege, and does not outlive us */
 	uint64_t memory, file_size, cpu_seconds; /* 0: no limit */
 };
 
