@@ -446,6 +446,8 @@ int incident_begin(struct guest *g, enum event ev, int actions,
 		return -ENOMEM;
 	if (actions & ACT_DUMP)
 		actions |= ACT_EVIDENCE; /* it has to lie somewhere */
+	if (!g->m->cfg.hook)
+		actions &= ~ACT_HOOK; /* the policy's default names it */
 	actions = limit_actions(of, actions);
 	if (!actions)
 		return 0;
@@ -519,17 +521,12 @@ int incidents_start(struct monitor *m)
 	all->m = m;
 	all->root = -1;
 	pthread_mutex_init(&all->lock, NULL);
-	all->path = m->cfg.bundles ? strdup(m->cfg.bundles) : NULL;
-	if (!all->path)
-		ret = -ENOMEM;
-	else
-		ret = all->path[0] == '/' ? store_open(all) : -EINVAL;
+	all->path = realpath(m->cfg.bundles, NULL);
+	ret = all->path ? store_open(all) : -errno;
 	if (ret) {
-		log_(LOG_ERR, "bundles directory %s: %s",
-		     m->cfg.bundles ? m->cfg.bundles : "(none)",
-		     ret == -EBUSY    ? "another dlogd uses it"
-		     : ret == -EINVAL ? "has to begin with /"
-				      : strerror(-ret));
+		log_(LOG_ERR, "bundles directory %s: %s; choose with --bundles",
+		     m->cfg.bundles,
+		     ret == -EBUSY ? "another dlogd uses it" : strerror(-ret));
 		incidents_free(all);
 		return ret;
 	}

@@ -157,15 +157,6 @@ static int step_dump(struct job *job, char *why, size_t size)
 	return ret;
 }
 
-static int step_hook(struct job *job, char *why, size_t size)
-{
-	if (!job->hook) {
-		snprintf(why, size, "[incidents] has no hook");
-		return -ENODEV;
-	}
-	return job_hook(job, why, size);
-}
-
 static int cont_again(struct job *job)
 {
 	struct timespec pause = { .tv_nsec = 100 * (long)MS };
@@ -217,7 +208,7 @@ static int step_run(struct job *job, struct step *s)
 	case ACT_DUMP:
 		return step_dump(job, s->why, sizeof(s->why));
 	case ACT_HOOK:
-		return step_hook(job, s->why, sizeof(s->why));
+		return job_hook(job, s->why, sizeof(s->why));
 	case ACT_RESET:
 		return step_reset(job, s->why, sizeof(s->why));
 	}
