@@ -347,6 +347,7 @@ void stand_open(struct stand *s)
 	s->m.cfg.bundles_max = 100;
 	s->m.cfg.bundles_bytes = UINT64_C(10) << 30;
 	s->m.cfg.nmi_wait_ms = 500;
+	s->m.cfg.log_lines = 20000;
 }
 
 void stand_close(struct stand *s)

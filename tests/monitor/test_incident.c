@@ -355,7 +355,7 @@ static void bounded_by_bytes(void **state)
 	g = stand_guest(&s, "h", NULL);
 	incident_begin(g, EV_OOPS, ACT_EVIDENCE, NULL);
 	stand_run(&s);
-	assert_non_null(strstr(stand_told.error, "more than bundles_bytes"));
+	assert_non_null(strstr(stand_told.error, "more than max-bytes"));
 	same("log.txt", "-b 1", s.region);
 }
 

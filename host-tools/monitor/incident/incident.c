@@ -367,6 +367,7 @@ static int job_fill(struct job *job, const struct guest *g, const char *detail)
 	job->keep_free = cfg->keep_free;
 	job->bundles_bytes = cfg->bundles_bytes;
 	job->bundles_max = cfg->bundles_max;
+	job->log_lines = cfg->log_lines;
 	memcpy(job->uuid, g->uuid, sizeof(job->uuid));
 	job->vm = g->vm ? vm_get(g->vm) : NULL;
 	job->real = clock_ns(CLOCK_REALTIME);

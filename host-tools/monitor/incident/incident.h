@@ -34,7 +34,6 @@
 #define PER_MINUTE 6u /* for one guest; more get only ACT_RESET */
 #define PLAIN_MAX 64u /* incidents without a bundle that are remembered */
 #define TEXT_MAX 4096u /* of a detail or an error */
-#define LOG_LINES 20000u /* of log.txt and log.json, the last ones */
 #define LOG_BYTES (UINT64_C(64) << 20) /* of each of them, at most */
 
 /* What is remembered of one guest, by its name. */
@@ -103,7 +102,7 @@ struct job {
 	enum state state;
 	int actions;
 	uint32_t boot, nmi_wait_ms;
-	uint64_t real, keep_free, bundles_bytes, bundles_max;
+	uint64_t real, keep_free, bundles_bytes, bundles_max, log_lines;
 	uint8_t uuid[16];
 	struct vm *vm; /* a reference, or NULL */
 	struct history_entry history[HISTORY];

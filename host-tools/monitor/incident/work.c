@@ -120,8 +120,8 @@ static int dump_room(struct job *job, char *why, size_t size)
 	room = bundle_free(job);
 	if (need > room || need > job->bundles_bytes) {
 		snprintf(why, size,
-			 "takes %llu bytes; %llu are free beside keep_free, "
-			 "bundles_bytes is %llu",
+			 "takes %llu bytes; %llu are free beside keep-free, "
+			 "max-bytes is %llu",
 			 (unsigned long long)need, (unsigned long long)room,
 			 (unsigned long long)job->bundles_bytes);
 		return -ENODEV;
