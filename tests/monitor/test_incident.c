@@ -349,7 +349,8 @@ static void bounded_by_bytes(void **state)
 		free(stand_shell("test $(du -sm %s | cut -f1) -le 8",
 				 s.bundles));
 	}
-	assert_in_range(on_disk("2*"), 1, 3);
+	/* The source has no holes, the copies have. */
+	assert_in_range(on_disk("2*"), 2, 3);
 	/* A region larger than all bundles may be is not copied. */
 	s.m.cfg.bundles_bytes = MIB;
 	g = stand_guest(&s, "h", NULL);
@@ -706,7 +707,7 @@ static void stopping_ends_what_hangs(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(bundle_is_whole),
@@ -731,5 +732,6 @@ int main(void)
 		TEST(stopping_ends_what_hangs),
 	};
 
+	cmocka_set_test_filter(argc > 1 ? argv[1] : NULL);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -65,7 +65,7 @@ static _Noreturn void child_run(const struct child_args *a)
 	if ((a->dir >= 0 ? fchdir(a->dir) : chdir("/")))
 		_exit(NOT_RUN);
 	child_descriptors(a);
-	child_limit(RLIMIT_CORE, 1);
+	child_limit(RLIMIT_CORE, 1); /* none, also where a pipe takes them */
 	child_limit(RLIMIT_AS, a->memory);
 	child_limit(RLIMIT_FSIZE, a->file_size);
 	child_limit(RLIMIT_CPU, a->cpu_seconds);

@@ -77,7 +77,6 @@ void job_tell(struct job *job, enum job_phase phase, uint64_t bytes)
 	job->phase = phase;
 	job->entry->stored = job->bundle.published;
 	job->entry->size = bytes;
-	job->entry->busy = phase != JOB_FINISHED;
 	pthread_mutex_unlock(&all->lock);
 	/* If it fails, the next one brings this one's results too. */
 	monitor_post(all->m, incidents_progress, all->m);
@@ -156,6 +155,14 @@ static bool job_progress(struct job *job)
 	return true;
 }
 
+/* No job has it any more: from now on it may be removed. */
+static void entry_release(struct incidents *all, struct entry *e)
+{
+	pthread_mutex_lock(&all->lock);
+	e->busy = false;
+	pthread_mutex_unlock(&all->lock);
+}
+
 /* Entries whose bundle was removed, and too many that never had one. */
 static void list_sweep(struct incidents *all)
 {
@@ -199,6 +206,7 @@ static void incidents_progress(void *arg)
 		}
 		*at = job->next;
 		pthread_join(job->thread, NULL);
+		entry_release(all, job->entry);
 		job->entry->of->running = false;
 		all->nr_running--;
 		job_free(job);
@@ -231,9 +239,7 @@ static void job_drop(struct job *job, const char *why)
 
 	log_(LOG_ERR, "guest %s: %s: nothing was done: %s", job->guest,
 	     event_name(job->ev), why);
-	pthread_mutex_lock(&job->all->lock);
-	e->busy = false;
-	pthread_mutex_unlock(&job->all->lock);
+	entry_release(job->all, e);
 	free(e->pub.bundle);
 	e->pub.bundle = NULL;
 	free(e->pub.error);

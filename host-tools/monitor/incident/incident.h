@@ -52,7 +52,7 @@ struct entry {
 	struct of_guest *of;
 	/* under lock: */
 	bool stored; /* its directory has its final name */
-	bool busy; /* a worker has it: not to be removed */
+	bool busy; /* a job has it, or it is being removed */
 	bool gone; /* removed: the main thread drops the entry */
 	uint64_t size; /* bytes of disk */
 };

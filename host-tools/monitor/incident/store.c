@@ -207,8 +207,10 @@ static struct entry *store_choose(struct incidents *all, const struct job *job,
 		victim = store_victim(all, over ? of : NULL, false);
 	if (!victim && over)
 		victim = store_victim(all, of, true);
-	if (victim)
+	if (victim) {
 		victim->stored = false;
+		victim->busy = true;
+	}
 	pthread_mutex_unlock(&all->lock);
 	return victim;
 }

@@ -73,11 +73,21 @@ int job_asked(struct job *job, int ret)
 
 /* ---- the steps: 0, or negative with a reason in why; -ENODEV: skipped ---- */
 
+/* Bytes that a bundle takes, about; its logs are seldom a sixteenth of all. */
+static uint64_t bundle_need(const struct job *job)
+{
+	uint64_t region = region_blocks(job);
+	uint64_t rest = job->bundles_bytes / 16;
+
+	return (region <= job->bundles_bytes ? region : 0) +
+	       (rest < SPARE ? rest : SPARE);
+}
+
 static int step_evidence(struct job *job, char *why, size_t size)
 {
 	int ret;
 
-	store_room(job->all, job, region_blocks(job) + SPARE, 1);
+	store_room(job->all, job, bundle_need(job), 1);
 	ret = bundle_open(job);
 	if (!ret)
 		ret = bundle_json(job, false);
