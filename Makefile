@@ -92,6 +92,8 @@ $(B)/tests/monitor/test_incident: $(patsubst %.c,$(B)/obj/%.o,$(wildcard host-to
 	@echo "  LD      $@"
 	$(Q)$(CC) $(SAN) -o $@ $^ $(LDFLAGS) -lcmocka -ljansson -lpthread
 
+tools: $(B)/tests/monitor/test_incident
+
 # ---- test programs ----
 
 # The same unit tests with the sanitizers, by clang and in 32 bit.

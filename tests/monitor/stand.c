@@ -62,6 +62,14 @@ int monitor_post(struct monitor *m, void (*fn)(void *arg), void *arg)
 	return ret;
 }
 
+uint64_t clock_ns(clockid_t clock)
+{
+	struct timespec ts;
+
+	clock_gettime(clock, &ts);
+	return (uint64_t)ts.tv_sec * SECOND + (uint64_t)ts.tv_nsec;
+}
+
 static const char *const events[EV_NR] = {
 	"started",	"booted", "oops",      "panicked",
 	"crash-loaded", "hung",	  "recovered", "watchdog",
@@ -312,17 +320,21 @@ char *stand_shell(const char *fmt, ...)
 	return out;
 }
 
-/* dlog-read lies in bin/ beside the folder of the tests. */
+/*
+ * dlog-read lies in bin/ beside the folder of the tests; that of the plain
+ * build if this is one with sanitizers, which no limit of memory suits.
+ */
 static void find_tools(void)
 {
-	char exe[4096] = "", path[8192];
+	char exe[4096] = "", path[16384];
 	char *slash;
 
 	assert_true(readlink("/proc/self/exe", exe, sizeof(exe) - 1) > 0);
 	slash = strstr(exe, "/tests/");
 	assert_non_null(slash);
 	*slash = '\0';
-	snprintf(path, sizeof(path), "%s/bin:%s", exe, getenv("PATH"));
+	snprintf(path, sizeof(path), "%s/../bin:%s/bin:%s", exe, exe,
+		 getenv("PATH"));
 	setenv("PATH", path, 1);
 }
 
@@ -337,12 +349,14 @@ void stand_open(struct stand *s)
 	snprintf(s->dir, sizeof(s->dir), "%s/dlog-incident-XXXXXX",
 		 tmp && strlen(tmp) < 32 ? tmp : "/tmp");
 	assert_non_null(mkdtemp(s->dir));
-	snprintf(s->bundles, sizeof(s->bundles), "%s/lib/bundles", s->dir);
+	snprintf(s->bundles, sizeof(s->bundles), "%s/bundles", s->dir);
+	assert_int_equal(mkdir(s->bundles, 0700), 0);
 	snprintf(s->region, sizeof(s->region), "%s/region.img", s->dir);
 	s->m.cfg.bundles = s->bundles;
 	s->m.cfg.bundles_max = 100;
 	s->m.cfg.bundles_bytes = UINT64_C(10) << 30;
 	s->m.cfg.nmi_wait_ms = 500;
+	s->m.cfg.log_lines = 20000;
 }
 
 void stand_close(struct stand *s)
@@ -365,6 +379,7 @@ void stand_close(struct stand *s)
 	}
 	if (s->w.mem)
 		munmap(s->w.mem, s->w.size);
+	free(s->w.t);
 	free(stand_told.bundle);
 	free(stand_told.error);
 	memset(&stand_told, 0, sizeof(stand_told));

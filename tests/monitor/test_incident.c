@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <sys/mount.h>
 
+#include "monitor/incident/incident.h"
 #include "stand.h"
 
 #define MIB (UINT64_C(1) << 20)
@@ -58,11 +59,12 @@ static uint32_t open_files(void)
 	return n;
 }
 
-static void same(const char *file, const char *args)
+/* @file of the newest bundle is what dlog-read says of @region. */
+static void same(const char *file, const char *args, const char *region)
 {
-	free(stand_shell("cd %s && LC_ALL=C.UTF-8 dlog-read -q %s region.img | "
-			 "cmp - %s 2>&1",
-			 newest(), args, file));
+	free(stand_shell("cd %s && LC_ALL=C.UTF-8 dlog-read -q %s %s > "
+			 "../expected && test -s %s && cmp ../expected %s 2>&1",
+			 newest(), args, region, file, file));
 }
 
 static void bundle_is_whole(void **state)
@@ -107,22 +109,23 @@ static void bundle_is_whole(void **state)
 	assert_int_equal(json_array_size(json_object_get(v, "missing")), 0);
 	json_decref(v);
 	free(stand_shell("cmp %s %s/region.img 2>&1", s.region, newest()));
-	same("log.txt", "-b 1 -n 20000");
-	same("log.json", "-o json -b 1 -n 20000");
-	same("guest-registers.txt", "--regs -b 1");
-	free(stand_shell("cd %s && test $(wc -l < log.txt) = 20000 && "
-			 "jq -e .cpus stats.json && "
-			 "jq -e '.vmm.describe.version == \"\\u001b7.2\"' "
-			 "host.json && "
-			 "jq -e '.vmm.process.VmRSS, .memory.MemTotal' "
-			 "host.json && "
-			 "grep -qx 'RAX=1 .x1b.31mRBX=2' registers.txt && "
-			 "grep -qx RCX=3 registers.txt && "
-			 "test $(jq -s length qmp.jsonl) = 2 && "
-			 "head -n1 qmp.jsonl | jq -e '.event.event == "
-			 "\"STOP\"' && test $(find . -type f | wc -l) = 9 && "
-			 "test $(find . -type f -perm 600 | wc -l) = 9 2>&1",
-			 newest()));
+	same("log.txt", "-b 1 -n 20000", "region.img");
+	same("log.json", "-o json -b 1 -n 20000", "region.img");
+	same("guest-registers.txt", "--regs -b 1", "region.img");
+	free(stand_shell(
+		"cd %s && test $(grep -ac 'r[0-3] n[0-9]' log.txt) = 19996 && "
+		"jq -e .cpus stats.json && "
+		"jq -e '.vmm.describe.version == \"\\u001b7.2\"' "
+		"host.json && "
+		"jq -e '.vmm.process.VmRSS, .memory.MemTotal' "
+		"host.json && "
+		"grep -qx 'RAX=1 .x1b.31mRBX=2' registers.txt && "
+		"grep -qx RCX=3 registers.txt && "
+		"test $(jq -s length qmp.jsonl) = 2 && "
+		"head -n1 qmp.jsonl | jq -e '.event.event == "
+		"\"STOP\"' && test $(find . -type f | wc -l) = 9 && "
+		"test $(find . -type f -perm 600 | wc -l) = 9 2>&1",
+		newest()));
 }
 
 static void cpu_that_is_silent_is_named(void **state)
@@ -163,6 +166,7 @@ static void vmm_never_answers(void **state)
 
 	(void)state;
 	stand_region(&s, MIB, 2);
+	w_line(&s.w, 0);
 	assert_int_equal(incidents_start(&s.m), 0);
 	vm = stand_vm(&s);
 	vm->slow_ms = 100000;
@@ -177,7 +181,7 @@ static void vmm_never_answers(void **state)
 	assert_string_equal(json_result(v, "evidence"), "done");
 	assert_true(json_misses(v, "registers.txt: "));
 	json_decref(v);
-	same("log.txt", "-b 1");
+	same("log.txt", "-b 1", "region.img");
 }
 
 static void evidence_then_dump_then_reset(void **state)
@@ -239,7 +243,7 @@ static void unreadable_regions(void **state)
 	(void)state;
 	assert_int_equal(incidents_start(&s.m), 0);
 	for (int i = 0; i < 6; i++) {
-		char name[8] = "g0", cmd[256];
+		char name[16] = "g0", cmd[256];
 
 		name[1] = (char)('0' + i);
 		free(stand_shell("rm -rf %s; touch %s/region2.img", s.region,
@@ -295,7 +299,7 @@ static void the_last_words_survive_the_limit(void **state)
 static void bounded_by_count(void **state)
 {
 	struct guest *quiet, *loud[4];
-	char name[8] = "loud0";
+	char name[16] = "loud0";
 
 	(void)state;
 	stand_region(&s, MIB, 1);
@@ -334,6 +338,7 @@ static void bounded_by_bytes(void **state)
 
 	(void)state;
 	stand_region(&s, 4 * MIB, 1);
+	w_line(&s.w, 0);
 	memset(s.w.mem + 2 * MIB, 'x', 2 * MIB - 4096);
 	s.m.cfg.bundles_bytes = 8 * MIB;
 	assert_int_equal(incidents_start(&s.m), 0);
@@ -344,14 +349,15 @@ static void bounded_by_bytes(void **state)
 		free(stand_shell("test $(du -sm %s | cut -f1) -le 8",
 				 s.bundles));
 	}
-	assert_in_range(on_disk("2*"), 1, 3);
+	/* The source has no holes, the copies have. */
+	assert_in_range(on_disk("2*"), 2, 3);
 	/* A region larger than all bundles may be is not copied. */
 	s.m.cfg.bundles_bytes = MIB;
 	g = stand_guest(&s, "h", NULL);
 	incident_begin(g, EV_OOPS, ACT_EVIDENCE, NULL);
 	stand_run(&s);
-	assert_non_null(strstr(stand_told.error, "more than bundles_bytes"));
-	same("log.txt", "-b 1 ../../../../"); /* from the original */
+	assert_non_null(strstr(stand_told.error, "more than max-bytes"));
+	same("log.txt", "-b 1", s.region);
 }
 
 static void a_flood_is_limited(void **state)
@@ -372,10 +378,18 @@ static void a_flood_is_limited(void **state)
 	stand_run(&s);
 	assert_int_equal(on_disk("2*"), 7);
 	assert_int_equal(stand_count(&s, true), 7);
+	free(stand_shell("test $(ls %s/other | wc -l) = 1", s.bundles));
+	/* A minute later: how many there were stands in the next bundle. */
+	for (struct of_guest *of = s.m.incidents->guests; of; of = of->next)
+		of->since = 1;
+	incident_begin(loud, EV_PANICKED, ACT_EVIDENCE, NULL);
+	stand_run(&s);
 	v = stand_json(&s);
-	assert_string_equal(json_at(v, "guest", NULL), "other");
+	assert_int_equal(json_integer_value(json_object_get(v, "suppressed")),
+			 9994);
 	json_decref(v);
-	/* Said once, and counted in the next bundle. */
+	assert_int_equal(on_disk("2*"), 8);
+	/* Said once. */
 	assert_non_null(strstr(stand_log, "more than 6 incidents in a minute"));
 	assert_null(strstr(strstr(stand_log, "in a minute") + 1,
 			   "more than 6 incidents"));
@@ -390,7 +404,7 @@ static void the_queue_is_bounded(void **state)
 	stand_region(&s, MIB, 1);
 	assert_int_equal(incidents_start(&s.m), 0);
 	for (int i = 0; i < 80; i++) {
-		char name[8];
+		char name[16];
 
 		snprintf(name, sizeof(name), "g%d", i);
 		vm[i] = stand_vm(&s);
@@ -406,19 +420,18 @@ static void the_queue_is_bounded(void **state)
 	assert_non_null(strstr(stand_log, "64 incidents wait already"));
 }
 
+/* Memory that is lost is found by the build with sanitizers. */
 static void a_thousand_leave_nothing_behind(void **state)
 {
 	struct guest *g[200];
 	uint32_t before;
-	char *rss;
-	long first = 0;
 
 	(void)state;
 	stand_region(&s, 256 * 1024, 1);
 	s.m.cfg.bundles_max = 5;
 	assert_int_equal(incidents_start(&s.m), 0);
 	for (int i = 0; i < 200; i++) {
-		char name[8];
+		char name[16];
 
 		snprintf(name, sizeof(name), "g%d", i);
 		g[i] = stand_guest(&s, name, NULL);
@@ -430,14 +443,6 @@ static void a_thousand_leave_nothing_behind(void **state)
 			if (i % 50 == 49)
 				stand_run(&s);
 		}
-		rss = stand_shell("sed -n 's/^VmRSS:\t *//p' /proc/%d/status",
-				  (int)getpid());
-		printf("after %d: %s", (n + 1) * 200, rss);
-		if (!n)
-			first = atol(rss);
-		else
-			assert_true(atol(rss) < first + 2048);
-		free(rss);
 	}
 	assert_int_equal(open_files(), before);
 	assert_int_equal(on_disk("2*"), 5);
@@ -526,8 +531,8 @@ static void full_disk(void **state)
 	if (geteuid())
 		skip();
 	stand_region(&s, 4 * MIB, 1);
+	w_line(&s.w, 0);
 	memset(s.w.mem + 2 * MIB, 'x', 2 * MIB - 4096);
-	free(stand_shell("mkdir -p %s", s.bundles));
 	if (mount("tmpfs", s.bundles, "tmpfs", 0, "size=1m"))
 		skip();
 	assert_int_equal(incidents_start(&s.m), 0);
@@ -540,8 +545,7 @@ static void full_disk(void **state)
 	assert_false(json_misses(v, "log.txt"));
 	assert_string_equal(json_result(v, "reset"), "done");
 	json_decref(v);
-	free(stand_shell("dlog-read -q -b 1 %s | cmp - %s/log.txt", s.region,
-			 newest()));
+	same("log.txt", "-b 1", s.region);
 	/* Not one byte is left: no bundle, it is said, and no reset. */
 	free(stand_shell("dd if=/dev/zero of=%s/fill bs=4k 2>/dev/null; true",
 			 s.bundles));
@@ -574,8 +578,8 @@ static void keep_free_is_kept(void **state)
 	if (geteuid())
 		skip();
 	stand_region(&s, 4 * MIB, 1);
+	w_line(&s.w, 0);
 	memset(s.w.mem + 2 * MIB, 'x', 2 * MIB - 4096);
-	free(stand_shell("mkdir -p %s", s.bundles));
 	if (mount("tmpfs", s.bundles, "tmpfs", 0, "size=40m"))
 		skip();
 	s.m.cfg.keep_free = 16 * MIB;
@@ -703,7 +707,7 @@ static void stopping_ends_what_hangs(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(bundle_is_whole),
@@ -728,5 +732,6 @@ int main(void)
 		TEST(stopping_ends_what_hangs),
 	};
 
+	cmocka_set_test_filter(argc > 1 ? argv[1] : NULL);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

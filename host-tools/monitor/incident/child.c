@@ -59,11 +59,13 @@ static _Noreturn void child_run(const struct child_args *a)
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	setsid();
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
-	    (a->dir >= 0 ? fchdir(a->dir) : chdir("/")))
+	if (a->distrusted && (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+			      prctl(PR_SET_PDEATHSIG, SIGKILL)))
+		_exit(NOT_RUN);
+	if ((a->dir >= 0 ? fchdir(a->dir) : chdir("/")))
 		_exit(NOT_RUN);
 	child_descriptors(a);
-	child_limit(RLIMIT_CORE, 1);
+	child_limit(RLIMIT_CORE, 1); /* none, also where a pipe takes them */
 	child_limit(RLIMIT_AS, a->memory);
 	child_limit(RLIMIT_FSIZE, a->file_size);
 	child_limit(RLIMIT_CPU, a->cpu_seconds);

@@ -199,14 +199,14 @@ int region_copy(struct job *job)
 	if (need > job->bundles_bytes) {
 		job_missing(job,
 			    "region.img: takes %llu bytes, more than "
-			    "bundles_bytes allows in all",
+			    "max-bytes allows in all",
 			    (unsigned long long)need);
 		return -EFBIG;
 	}
 	if (need > room) {
 		job_missing(job,
 			    "region.img: takes %llu bytes, the disk has room "
-			    "for %llu beside keep_free",
+			    "for %llu beside keep-free",
 			    (unsigned long long)need, (unsigned long long)room);
 		return -ENOSPC;
 	}

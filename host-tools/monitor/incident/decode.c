@@ -3,12 +3,13 @@
  * decode.c - log.txt, log.json, stats.json and guest-registers.txt by
  * dlog-read, and the hook: children with limits.
  *
- * The log is that of the incident's boot, its last LOG_LINES records.  If
+ * The log is that of the incident's boot, its last log-lines records.  If
  * these are too long, the last eighth of them: a limit must cost the
  * beginning, not the last words.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,7 +34,7 @@ struct run {
 	const char *args[3]; /* what it prints */
 	bool log; /* records: -n */
 	/* the rest is set by run_start() */
-	uint32_t lines;
+	uint64_t lines;
 	bool all_boots;
 	uint64_t limit;
 	struct child child;
@@ -92,7 +93,7 @@ static int run_child(struct job *job, struct run *run)
 	snprintf(boot, sizeof(boot), job->boot ? "--boot=%u" : "--boot=all",
 		 job->boot);
 	argv[n++] = run->all_boots ? "--boot=all" : boot;
-	snprintf(lines, sizeof(lines), "--lines=%u", run->lines);
+	snprintf(lines, sizeof(lines), "--lines=%" PRIu64, run->lines);
 	if (run->log)
 		argv[n++] = lines;
 	argv[n++] = job->copied ? "region.img" : "/dev/stdin";
@@ -108,6 +109,7 @@ static int run_child(struct job *job, struct run *run)
 				   .in = job->copied ? -1 : job->region_fd,
 				   .out = run->out,
 				   .err = run->err,
+				   .distrusted = true,
 				   .memory = DECODE_MEMORY,
 				   .file_size = run->limit,
 				   .cpu_seconds = DECODE_S,
@@ -212,12 +214,12 @@ void job_decode(struct job *job)
 		{ .name = "guest-registers.txt", .args = { "--regs" } },
 		{ .name = "stats.json", .args = { "--stats", "-o", "json" } },
 	};
-	uint64_t deadline = clock_ns(CLOCK_MONOTONIC) + DECODE_S * NS;
+	uint64_t deadline = clock_ns(CLOCK_MONOTONIC) + DECODE_S * SECOND;
 
 	if (job->region_fd < 0)
 		return; /* told already */
 	for (size_t i = 0; i < sizeof(runs) / sizeof(*runs); i++) {
-		runs[i].lines = LOG_LINES;
+		runs[i].lines = job->log_lines;
 		run_start(job, &runs[i]);
 	}
 	for (size_t i = 0; i < sizeof(runs) / sizeof(*runs); i++)
@@ -269,7 +271,7 @@ static void hook_result(int ret, char *why, size_t size)
 
 int job_hook(struct job *job, char *why, size_t size)
 {
-	uint64_t deadline = clock_ns(CLOCK_MONOTONIC) + HOOK_S * NS;
+	uint64_t deadline = clock_ns(CLOCK_MONOTONIC) + HOOK_S * SECOND;
 	struct child c;
 	int pipe[2], log = -1, ret;
 

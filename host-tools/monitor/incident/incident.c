@@ -77,7 +77,6 @@ void job_tell(struct job *job, enum job_phase phase, uint64_t bytes)
 	job->phase = phase;
 	job->entry->stored = job->bundle.published;
 	job->entry->size = bytes;
-	job->entry->busy = phase != JOB_FINISHED;
 	pthread_mutex_unlock(&all->lock);
 	/* If it fails, the next one brings this one's results too. */
 	monitor_post(all->m, incidents_progress, all->m);
@@ -156,6 +155,14 @@ static bool job_progress(struct job *job)
 	return true;
 }
 
+/* No job has it any more: from now on it may be removed. */
+static void entry_release(struct incidents *all, struct entry *e)
+{
+	pthread_mutex_lock(&all->lock);
+	e->busy = false;
+	pthread_mutex_unlock(&all->lock);
+}
+
 /* Entries whose bundle was removed, and too many that never had one. */
 static void list_sweep(struct incidents *all)
 {
@@ -199,6 +206,7 @@ static void incidents_progress(void *arg)
 		}
 		*at = job->next;
 		pthread_join(job->thread, NULL);
+		entry_release(all, job->entry);
 		job->entry->of->running = false;
 		all->nr_running--;
 		job_free(job);
@@ -231,9 +239,7 @@ static void job_drop(struct job *job, const char *why)
 
 	log_(LOG_ERR, "guest %s: %s: nothing was done: %s", job->guest,
 	     event_name(job->ev), why);
-	pthread_mutex_lock(&job->all->lock);
-	e->busy = false;
-	pthread_mutex_unlock(&job->all->lock);
+	entry_release(job->all, e);
 	free(e->pub.bundle);
 	e->pub.bundle = NULL;
 	free(e->pub.error);
@@ -285,7 +291,7 @@ static int limit_actions(struct of_guest *of, int actions)
 
 	if (!(actions & ~ACT_RESET))
 		return actions;
-	if (!of->since || now - of->since >= 60 * NS) {
+	if (!of->since || now - of->since >= 60 * SECOND) {
 		of->since = now;
 		of->count = 0;
 	}
@@ -313,14 +319,15 @@ static bool id_taken(struct incidents *all, const char *guest, uint64_t real)
 
 static char *make_id(const struct job *job)
 {
-	time_t t = (time_t)(job->real / NS);
+	time_t t = (time_t)(job->real / SECOND);
 	char date[32], *id;
 	struct tm tm;
 
 	gmtime_r(&t, &tm);
 	strftime(date, sizeof(date), "%Y%m%dT%H%M%S", &tm);
-	if (asprintf(&id, "%s.%03" PRIu64 "Z-%s-b%u", date, job->real % NS / MS,
-		     event_name(job->ev), job->boot) < 0)
+	if (asprintf(&id, "%s.%03" PRIu64 "Z-%s-b%u", date,
+		     job->real % SECOND / MS, event_name(job->ev),
+		     job->boot) < 0)
 		return NULL;
 	return id;
 }
@@ -366,6 +373,7 @@ static int job_fill(struct job *job, const struct guest *g, const char *detail)
 	job->keep_free = cfg->keep_free;
 	job->bundles_bytes = cfg->bundles_bytes;
 	job->bundles_max = cfg->bundles_max;
+	job->log_lines = cfg->log_lines;
 	memcpy(job->uuid, g->uuid, sizeof(job->uuid));
 	job->vm = g->vm ? vm_get(g->vm) : NULL;
 	job->real = clock_ns(CLOCK_REALTIME);
@@ -445,6 +453,8 @@ int incident_begin(struct guest *g, enum event ev, int actions,
 		return -ENOMEM;
 	if (actions & ACT_DUMP)
 		actions |= ACT_EVIDENCE; /* it has to lie somewhere */
+	if (!g->m->cfg.hook)
+		actions &= ~ACT_HOOK; /* the policy's default names it */
 	actions = limit_actions(of, actions);
 	if (!actions)
 		return 0;
@@ -518,17 +528,12 @@ int incidents_start(struct monitor *m)
 	all->m = m;
 	all->root = -1;
 	pthread_mutex_init(&all->lock, NULL);
-	all->path = m->cfg.bundles ? strdup(m->cfg.bundles) : NULL;
-	if (!all->path)
-		ret = -ENOMEM;
-	else
-		ret = all->path[0] == '/' ? store_open(all) : -EINVAL;
+	all->path = realpath(m->cfg.bundles, NULL);
+	ret = all->path ? store_open(all) : -errno;
 	if (ret) {
-		log_(LOG_ERR, "bundles directory %s: %s",
-		     m->cfg.bundles ? m->cfg.bundles : "(none)",
-		     ret == -EBUSY    ? "another dlogd uses it"
-		     : ret == -EINVAL ? "has to begin with /"
-				      : strerror(-ret));
+		log_(LOG_ERR, "bundles directory %s: %s; choose with --bundles",
+		     m->cfg.bundles,
+		     ret == -EBUSY ? "another dlogd uses it" : strerror(-ret));
 		incidents_free(all);
 		return ret;
 	}
@@ -540,7 +545,7 @@ int incidents_start(struct monitor *m)
 static void stop_wait(struct incidents *all)
 {
 	struct timespec pause = { .tv_nsec = 10 * (long)MS };
-	uint64_t until = clock_ns(CLOCK_MONOTONIC) + PATIENCE_S * NS;
+	uint64_t until = clock_ns(CLOCK_MONOTONIC) + PATIENCE_S * SECOND;
 
 	while (all->nr_running && clock_ns(CLOCK_MONOTONIC) < until) {
 		incidents_progress(all->m);

@@ -34,11 +34,7 @@
 #define PER_MINUTE 6u /* for one guest; more get only ACT_RESET */
 #define PLAIN_MAX 64u /* incidents without a bundle that are remembered */
 #define TEXT_MAX 4096u /* of a detail or an error */
-#define LOG_LINES 20000u /* of log.txt and log.json, the last ones */
 #define LOG_BYTES (UINT64_C(64) << 20) /* of each of them, at most */
-
-#define NS UINT64_C(1000000000)
-#define MS UINT64_C(1000000)
 
 /* What is remembered of one guest, by its name. */
 struct of_guest {
@@ -56,7 +52,7 @@ struct entry {
 	struct of_guest *of;
 	/* under lock: */
 	bool stored; /* its directory has its final name */
-	bool busy; /* a worker has it: not to be removed */
+	bool busy; /* a job has it, or it is being removed */
 	bool gone; /* removed: the main thread drops the entry */
 	uint64_t size; /* bytes of disk */
 };
@@ -106,7 +102,7 @@ struct job {
 	enum state state;
 	int actions;
 	uint32_t boot, nmi_wait_ms;
-	uint64_t real, keep_free, bundles_bytes, bundles_max;
+	uint64_t real, keep_free, bundles_bytes, bundles_max, log_lines;
 	uint8_t uuid[16];
 	struct vm *vm; /* a reference, or NULL */
 	struct history_entry history[HISTORY];
@@ -218,6 +214,7 @@ struct child_args {
 	const char *const *envp;
 	int dir; /* working directory, -1: / */
 	int in, out, err; /* -1: /dev/null */
+	bool distrusted; /* gains no privilege, and does not outlive us */
 	uint64_t memory, file_size, cpu_seconds; /* 0: no limit */
 };
 

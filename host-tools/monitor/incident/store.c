@@ -162,9 +162,12 @@ void store_add(struct incidents *all, struct entry *e)
 
 /* ---- bounds ---- */
 
-/* The oldest bundle that may go; those that are their guest's newest only
- * with @newest.  Called with the lock. */
-static struct entry *store_victim(struct incidents *all, bool newest)
+/*
+ * The oldest bundle that may go; those that are their guest's newest only
+ * with @newest.  @of is to get a newer one soon.  Called with the lock.
+ */
+static struct entry *store_victim(struct incidents *all,
+				  const struct of_guest *of, bool newest)
 {
 	struct entry *e, *victim = NULL;
 
@@ -175,7 +178,7 @@ static struct entry *store_victim(struct incidents *all, bool newest)
 			continue;
 		if (!e->of->newest)
 			e->of->newest = e;
-		if (!e->busy && (newest || e->of->newest != e))
+		if (!e->busy && (newest || e->of == of || e->of->newest != e))
 			victim = e;
 	}
 	return victim;
@@ -186,8 +189,10 @@ static struct entry *store_choose(struct incidents *all, const struct job *job,
 				  uint64_t need, uint32_t more)
 {
 	uint64_t bytes = need, count = more, room;
+	const struct of_guest *of = more ? job->entry->of : NULL;
 	struct entry *e, *victim = NULL;
 	struct statvfs v;
+	bool over;
 
 	if (fstatvfs(all->root, &v))
 		return NULL;
@@ -197,13 +202,15 @@ static struct entry *store_choose(struct incidents *all, const struct job *job,
 		bytes += e->stored ? e->size : 0;
 		count += e->stored;
 	}
-	if (bytes > job->bundles_bytes || count > job->bundles_max ||
-	    room < need + job->keep_free)
-		victim = store_victim(all, false);
-	if (!victim && (bytes > job->bundles_bytes || count > job->bundles_max))
-		victim = store_victim(all, true);
-	if (victim)
+	over = bytes > job->bundles_bytes || count > job->bundles_max;
+	if (over || room < need + job->keep_free)
+		victim = store_victim(all, over ? of : NULL, false);
+	if (!victim && over)
+		victim = store_victim(all, of, true);
+	if (victim) {
 		victim->stored = false;
+		victim->busy = true;
+	}
 	pthread_mutex_unlock(&all->lock);
 	return victim;
 }
@@ -393,28 +400,12 @@ static void scan_guest(struct incidents *all, const char *guest, uint32_t *left)
 	unlinkat(all->root, guest, AT_REMOVEDIR); /* if it is empty */
 }
 
-static int make_path(char *path)
-{
-	for (char *p = strchr(path + 1, '/'); p; p = strchr(p + 1, '/')) {
-		*p = '\0';
-		if (mkdir(path, 0755) && errno != EEXIST) {
-			*p = '/';
-			return -errno;
-		}
-		*p = '/';
-	}
-	return mkdir(path, 0700) && errno != EEXIST ? -errno : 0;
-}
-
 int store_open(struct incidents *all)
 {
 	uint32_t left = SCAN_MAX;
 	struct dirent *e;
 	DIR *list;
-	int ret = make_path(all->path);
 
-	if (ret)
-		return ret;
 	all->root = open(all->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (all->root < 0)
 		return -errno;

@@ -73,11 +73,21 @@ int job_asked(struct job *job, int ret)
 
 /* ---- the steps: 0, or negative with a reason in why; -ENODEV: skipped ---- */
 
+/* Bytes that a bundle takes, about; its logs are seldom a sixteenth of all. */
+static uint64_t bundle_need(const struct job *job)
+{
+	uint64_t region = region_blocks(job);
+	uint64_t rest = job->bundles_bytes / 16;
+
+	return (region <= job->bundles_bytes ? region : 0) +
+	       (rest < SPARE ? rest : SPARE);
+}
+
 static int step_evidence(struct job *job, char *why, size_t size)
 {
 	int ret;
 
-	store_room(job->all, job, region_blocks(job) + SPARE, 1);
+	store_room(job->all, job, bundle_need(job), 1);
 	ret = bundle_open(job);
 	if (!ret)
 		ret = bundle_json(job, false);
@@ -120,8 +130,8 @@ static int dump_room(struct job *job, char *why, size_t size)
 	room = bundle_free(job);
 	if (need > room || need > job->bundles_bytes) {
 		snprintf(why, size,
-			 "takes %llu bytes; %llu are free beside keep_free, "
-			 "bundles_bytes is %llu",
+			 "takes %llu bytes; %llu are free beside keep-free, "
+			 "max-bytes is %llu",
 			 (unsigned long long)need, (unsigned long long)room,
 			 (unsigned long long)job->bundles_bytes);
 		return -ENODEV;
@@ -155,15 +165,6 @@ static int step_dump(struct job *job, char *why, size_t size)
 		snprintf(why, size, "%s", strerror(-ret));
 	}
 	return ret;
-}
-
-static int step_hook(struct job *job, char *why, size_t size)
-{
-	if (!job->hook) {
-		snprintf(why, size, "[incidents] has no hook");
-		return -ENODEV;
-	}
-	return job_hook(job, why, size);
 }
 
 static int cont_again(struct job *job)
@@ -217,7 +218,7 @@ static int step_run(struct job *job, struct step *s)
 	case ACT_DUMP:
 		return step_dump(job, s->why, sizeof(s->why));
 	case ACT_HOOK:
-		return step_hook(job, s->why, sizeof(s->why));
+		return job_hook(job, s->why, sizeof(s->why));
 	case ACT_RESET:
 		return step_reset(job, s->why, sizeof(s->why));
 	}
