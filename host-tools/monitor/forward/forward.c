@@ -128,19 +128,6 @@ static int check_start(const struct sink_config *sc, bool *newest)
 	return 0;
 }
 
-/* The name is a part of its cursors' file names. */
-static int check_name(const struct sink_config *sc)
-{
-	static const char good[] = "abcdefghijklmnopqrstuvwxyz0123456789"
-				   "ABCDEFGHIJKLMNOPQRSTUVWXYZ._@+-";
-
-	if (!*sc->name || strlen(sc->name) > NAME_MAX_LEN ||
-	    sc->name[strspn(sc->name, good)])
-		return target_wrong(sc, "a sink's name is made of letters, "
-					"digits and ._@+-");
-	return 0;
-}
-
 static int target_make(struct target **out, const struct sink_config *sc)
 {
 	int ret;
@@ -199,8 +186,7 @@ static int cursors_dir(const struct config *cfg)
 
 	if (n < 0 || (size_t)n >= sizeof(path))
 		return -ENAMETOOLONG;
-	if ((mkdir(cfg->state_dir, 0755) && errno != EEXIST) ||
-	    (mkdir(path, 0700) && errno != EEXIST) ||
+	if ((mkdir(path, 0700) && errno != EEXIST) ||
 	    (fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0) {
 		int ret = -errno;
 
@@ -254,8 +240,6 @@ static struct forwarder *forwarder_new(struct monitor *m, size_t i, int *ret)
 	f->stop.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (f->stop.fd < 0)
 		*ret = -errno;
-	if (!*ret)
-		*ret = check_name(sc);
 	if (!*ret)
 		*ret = check_start(sc, &f->newest);
 	if (!*ret)
