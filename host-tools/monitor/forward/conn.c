@@ -329,7 +329,7 @@ static int conn_listen(struct conn *c)
 
 int conn_drain(struct conn *c)
 {
-	uint64_t stall = forward_now() + STALL_MS * UINT64_C(1000000);
+	uint64_t stall = clock_ns(CLOCK_MONOTONIC) + STALL_MS * MS;
 	int ret, left, before = INT32_MAX;
 
 	for (;;) {
@@ -338,8 +338,8 @@ int conn_drain(struct conn *c)
 		if (!ret && ioctl(c->fd, SIOCOUTQ, &left))
 			ret = -errno;
 		if (!ret && left < before)
-			stall = forward_now() + STALL_MS * UINT64_C(1000000);
-		else if (!ret && forward_now() > stall)
+			stall = clock_ns(CLOCK_MONOTONIC) + STALL_MS * MS;
+		else if (!ret && clock_ns(CLOCK_MONOTONIC) > stall)
 			ret = -ETIMEDOUT;
 		if (ret || !left)
 			break;

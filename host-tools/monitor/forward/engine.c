@@ -19,8 +19,6 @@
 
 #include "forward.h"
 
-#define NS UINT64_C(1000000000)
-#define MS UINT64_C(1000000)
 #define QUOTA 128u
 #define BATCH_RECORDS 4096u
 #define BATCH_BYTES (UINT64_C(1) << 20)
@@ -28,16 +26,8 @@
 #define BACKOFF_FIRST_MS 100u
 #define BACKOFF_MOST_MS 10000u
 #define NAP_NS (10 * MS) /* nobody is looked at more often */
-#define SYNC_NS NS
-#define LEAVE_NS (600 * NS) /* a guest that has gone is read for so long */
-
-uint64_t forward_now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * NS + (uint64_t)ts.tv_nsec;
-}
+#define SYNC_NS SECOND
+#define LEAVE_NS (600 * SECOND) /* a guest that has gone is read for so long */
 
 /* ---- the list of followers ---- */
 
@@ -137,7 +127,7 @@ static void followers_match(struct forwarder *f, const struct roll *roll)
 		if (fo->seen || fo->leaving)
 			continue;
 		fo->leaving = true;
-		fo->leave_at = forward_now() + LEAVE_NS;
+		fo->leave_at = clock_ns(CLOCK_MONOTONIC) + LEAVE_NS;
 		fo->due = 0;
 	}
 	for (size_t i = 0; i < n; i++)
@@ -200,7 +190,7 @@ static void target_down(struct forwarder *f)
 	f->st.errors++;
 	memcpy(f->st.why, t->why, sizeof(f->st.why));
 	pthread_mutex_unlock(&f->lock);
-	f->try_at = forward_now() + f->backoff_ms * MS;
+	f->try_at = clock_ns(CLOCK_MONOTONIC) + f->backoff_ms * MS;
 	f->backoff_ms *= 2;
 	if (f->backoff_ms > BACKOFF_MOST_MS)
 		f->backoff_ms = BACKOFF_MOST_MS;
@@ -210,7 +200,7 @@ static bool target_ready(struct forwarder *f)
 {
 	if (f->open)
 		return true;
-	if (forward_now() < f->try_at)
+	if (clock_ns(CLOCK_MONOTONIC) < f->try_at)
 		return false;
 	if (f->t->ops->open(f->t)) {
 		target_down(f);
@@ -257,14 +247,15 @@ static int put_records(struct forwarder *f, struct batch *b)
 	bool more = true;
 
 	f->turn++;
-	while (more && b->records && b->bytes && forward_now() < b->until) {
+	while (more && b->records && b->bytes &&
+	       clock_ns(CLOCK_MONOTONIC) < b->until) {
 		more = false;
 		for (size_t i = 0; i < f->nr_followers; i++) {
 			struct follower *fo =
 				f->follower[(f->turn + i) % f->nr_followers];
 			int ret;
 
-			if (fo->due > forward_now())
+			if (fo->due > clock_ns(CLOCK_MONOTONIC))
 				continue;
 			ret = follower_take(fo, b, QUOTA);
 			if (ret < 0)
@@ -306,7 +297,7 @@ static int forwarder_batch(struct forwarder *f)
 		.level = f->sc->level,
 		.records = BATCH_RECORDS,
 		.bytes = BATCH_BYTES,
-		.until = forward_now() + BATCH_NS,
+		.until = clock_ns(CLOCK_MONOTONIC) + BATCH_NS,
 	};
 	uint32_t told;
 	int ret = put_told(f, &b, &told);
@@ -344,19 +335,19 @@ static void forwarder_sync(struct forwarder *f, uint64_t now)
 
 static void forwarder_sleep(struct forwarder *f)
 {
-	uint64_t until = f->try_at, now = forward_now();
+	uint64_t until = f->try_at, now = clock_ns(CLOCK_MONOTONIC);
 	struct timespec ts;
 
 	if (f->open) {
-		until = now + NS;
+		until = now + SECOND;
 		for (size_t i = 0; i < f->nr_followers; i++)
 			if (f->follower[i]->due < until)
 				until = f->follower[i]->due;
 		if (until < now + NAP_NS)
 			until = now + NAP_NS;
 	}
-	ts.tv_sec = (time_t)(until / NS);
-	ts.tv_nsec = (long)(until % NS);
+	ts.tv_sec = (time_t)(until / SECOND);
+	ts.tv_nsec = (long)(until % SECOND);
 	pthread_mutex_lock(&f->lock);
 	if (!atomic_load(&f->stop.asked) && !f->roll &&
 	    !(f->open && f->queue_n))
@@ -374,8 +365,8 @@ static void forwarder_round(struct forwarder *f)
 		if (ret < 0)
 			target_down(f);
 	}
-	followers_leave(f, forward_now());
-	forwarder_sync(f, forward_now());
+	followers_leave(f, clock_ns(CLOCK_MONOTONIC));
+	forwarder_sync(f, clock_ns(CLOCK_MONOTONIC));
 	if (ret <= 0)
 		forwarder_sleep(f);
 }
@@ -391,7 +382,7 @@ void *forwarder_main(void *arg)
 	if (f->open)
 		forwarder_batch(f);
 	f->sync_at = 0;
-	forwarder_sync(f, forward_now());
+	forwarder_sync(f, clock_ns(CLOCK_MONOTONIC));
 	if (f->open)
 		f->t->ops->close(f->t);
 	while (f->nr_followers)

@@ -23,8 +23,7 @@
 #define IDLE_FIRST_MS 10u
 #define IDLE_MOST_MS 250u
 #define AGAIN_MS 1000u /* after a region could not be read */
-#define BURST_NS UINT64_C(1000000000)
-#define MS UINT64_C(1000000)
+#define BURST_NS SECOND
 
 struct follower *follower_new(struct forwarder *f, const struct followed *what)
 {
@@ -92,7 +91,7 @@ static void complain(struct follower *fo, const char *why)
 static int follower_fail(struct follower *fo, int ret, const char *why)
 {
 	complain(fo, why);
-	fo->due = forward_now() + AGAIN_MS * MS;
+	fo->due = clock_ns(CLOCK_MONOTONIC) + AGAIN_MS * MS;
 	return ret;
 }
 
@@ -172,7 +171,7 @@ static void limit_take(uint64_t *at, uint64_t now, int64_t rate, uint64_t n)
 		return;
 	if (*at < now)
 		*at = now;
-	*at += n * UINT64_C(1000000000) / (uint64_t)rate;
+	*at += n * SECOND / (uint64_t)rate;
 }
 
 /* Is the guest beyond a limit?  Then it is looked at when it is not. */
@@ -204,12 +203,10 @@ static int tell_missed(struct follower *fo, struct batch *b, uint32_t boot)
 		.boot = boot,
 		.level = LOG_WARNING,
 	};
-	struct timespec now;
 
 	if (missed == fo->told)
 		return 0;
-	clock_gettime(CLOCK_REALTIME, &now);
-	m.real = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+	m.real = clock_ns(CLOCK_REALTIME);
 	snprintf(id, sizeof(id), "%s-missed-%" PRIu64 "-%" PRIu64, fo->uuid,
 		 fo->cursor.seq, missed);
 	snprintf(text, sizeof(text),
@@ -279,7 +276,7 @@ static void follower_schedule(struct follower *fo, uint64_t now, uint32_t n,
 
 int follower_take(struct follower *fo, struct batch *b, uint32_t quota)
 {
-	uint64_t now = forward_now();
+	uint64_t now = clock_ns(CLOCK_MONOTONIC);
 	bool held = false;
 	uint32_t n = 0;
 	int ret = 1;

@@ -22,7 +22,6 @@
 
 #include "forward.h"
 
-#define MS UINT64_C(1000000)
 #define STOP_MS 2000u /* for a batch that is on its way */
 #define STOP_MOST_S 4 /* then the thread is left behind */
 
@@ -128,19 +127,6 @@ static int check_start(const struct sink_config *sc, bool *newest)
 	return 0;
 }
 
-/* The name is a part of its cursors' file names. */
-static int check_name(const struct sink_config *sc)
-{
-	static const char good[] = "abcdefghijklmnopqrstuvwxyz0123456789"
-				   "ABCDEFGHIJKLMNOPQRSTUVWXYZ._@+-";
-
-	if (!*sc->name || strlen(sc->name) > NAME_MAX_LEN ||
-	    sc->name[strspn(sc->name, good)])
-		return target_wrong(sc, "a sink's name is made of letters, "
-					"digits and ._@+-");
-	return 0;
-}
-
 static int target_make(struct target **out, const struct sink_config *sc)
 {
 	int ret;
@@ -167,11 +153,11 @@ static int target_make(struct target **out, const struct sink_config *sc)
 
 int stopper_poll(struct stopper *st, int fd, short events, int timeout_ms)
 {
-	uint64_t until = forward_now() + (uint64_t)timeout_ms * MS;
+	uint64_t until = clock_ns(CLOCK_MONOTONIC) + (uint64_t)timeout_ms * MS;
 
 	for (;;) {
 		bool asked = atomic_load(&st->asked);
-		uint64_t now = forward_now(), end = until;
+		uint64_t now = clock_ns(CLOCK_MONOTONIC), end = until;
 		struct pollfd p[2] = { { .fd = fd, .events = events },
 				       { .fd = st->fd, .events = POLLIN } };
 		int n;
@@ -184,7 +170,7 @@ int stopper_poll(struct stopper *st, int fd, short events, int timeout_ms)
 			return p[0].revents;
 		if (n < 0 && errno != EINTR)
 			return -errno;
-		if (forward_now() >= end)
+		if (clock_ns(CLOCK_MONOTONIC) >= end)
 			return end == until ? 0 : -ECANCELED;
 	}
 }
@@ -199,8 +185,7 @@ static int cursors_dir(const struct config *cfg)
 
 	if (n < 0 || (size_t)n >= sizeof(path))
 		return -ENAMETOOLONG;
-	if ((mkdir(cfg->state_dir, 0755) && errno != EEXIST) ||
-	    (mkdir(path, 0700) && errno != EEXIST) ||
+	if ((mkdir(path, 0700) && errno != EEXIST) ||
 	    (fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0) {
 		int ret = -errno;
 
@@ -254,8 +239,6 @@ static struct forwarder *forwarder_new(struct monitor *m, size_t i, int *ret)
 	f->stop.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (f->stop.fd < 0)
 		*ret = -errno;
-	if (!*ret)
-		*ret = check_name(sc);
 	if (!*ret)
 		*ret = check_start(sc, &f->newest);
 	if (!*ret)
@@ -344,7 +327,8 @@ void forward_stop(struct monitor *m)
 		struct forwarder *f = fw->f[i];
 		uint64_t one = 1;
 
-		atomic_store(&f->stop.until, forward_now() + STOP_MS * MS);
+		atomic_store(&f->stop.until,
+			     clock_ns(CLOCK_MONOTONIC) + STOP_MS * MS);
 		pthread_mutex_lock(&f->lock);
 		atomic_store(&f->stop.asked, true);
 		pthread_cond_signal(&f->news);
@@ -478,10 +462,8 @@ static void told_fill(struct told *to, const struct guest *g, enum event ev,
 		      const char *detail, const struct incident *inc)
 {
 	char id[ID_TEXT], uuid[UUID_TEXT];
-	struct timespec now;
 
-	clock_gettime(CLOCK_REALTIME, &now);
-	to->real = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+	to->real = clock_ns(CLOCK_REALTIME);
 	uuid_text(uuid, g->uuid);
 	snprintf(id, sizeof(id), "%s-event-%" PRIu64, uuid, to->real);
 	to->id = strdup(id);

@@ -287,6 +287,5 @@ struct forwarder {
 void *forwarder_main(void *arg);
 void roll_put(struct forward *fw, struct roll *roll);
 void told_free(struct told *told);
-uint64_t forward_now(void); /* CLOCK_MONOTONIC ns */
 
 #endif

@@ -50,10 +50,10 @@ static int file_make(struct target **out, const struct sink_config *sc)
 		return -ENOMEM;
 	f->fd = -1;
 	f->path = sink_config_get(sc, "path");
-	if (!f->path || (*f->path != '/' && strcmp(f->path, "-"))) {
+	if (!f->path || !*f->path) {
 		free(f);
-		return target_wrong(sc, "needs path = an absolute path, or - "
-					"for standard output");
+		return target_wrong(sc, "needs path = FILE, or - for standard "
+					"output");
 	}
 	if (sink_init(&f->out, -1) || render_init(&f->r)) {
 		file_free(&f->t);

@@ -307,7 +307,7 @@ static int jet_put(struct target *t, const struct message *m)
 static int jet_flush(struct target *t)
 {
 	struct jet *jt = (struct jet *)t;
-	uint64_t until = forward_now() + ACK_MS * UINT64_C(1000000);
+	uint64_t until = clock_ns(CLOCK_MONOTONIC) + ACK_MS * MS;
 	natsStatus s = NATS_TIMEOUT;
 	jsPubOptions opts;
 
@@ -326,7 +326,7 @@ static int jet_flush(struct target *t)
 			break;
 		if (natsConnection_Status(jt->nc) != NATS_CONN_STATUS_CONNECTED)
 			s = NATS_CONNECTION_CLOSED;
-		else if (forward_now() > until ||
+		else if (clock_ns(CLOCK_MONOTONIC) > until ||
 			 stopper_poll(t->stop, -1, 0, 0) < 0)
 			break;
 	}

@@ -1,0 +1,319 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Forwarding: what the sinks of dlogd receive is what the guests committed,
+whatever is killed, full, slow or hostile meanwhile.
+
+The guests are simguests', whose ledger says what was committed."""
+
+import glob
+import json
+import os
+import random
+import sys
+import time
+
+sys.dont_write_bytecode = True
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(os.path.dirname(HERE), 'scenarios'))
+sys.path.insert(0, HERE)
+
+from lib.case import case, main, skip  # noqa: E402 (needs the paths above)
+from peers import World, read_json, until  # noqa: E402
+
+JSON = {'out': {'type': 'json', 'path': 'DIR/out.json'}}
+BATCH = 4096            # records that are on their way at most
+
+
+def all_of(world, ledger, seconds=20, path='out.json'):
+    """The file once it has all that the ledger knows."""
+    def complete():
+        received, bad = read_json(world.path(path))
+        return received.missing(ledger) == 0 and (received, bad)
+    return until(complete, seconds, 'all records in ' + path)
+
+
+def json_kills(times, most):
+    with World(JSON, {'guests': 4, 'size': '64M', 'rate': 5000}) as world:
+        world.kills(times, most=most)
+        ledger = world.quiet()
+        received, bad = all_of(world, ledger)
+        assert sum(ledger.values()) > 1000, ledger
+        assert bad <= times, bad
+        assert received.repeats() <= times * BATCH, received.repeats()
+        assert not received.events, received.events[:3]
+        print('%d records, %d repeated, %d lines cut short, %d kills'
+              % (received.total(), received.repeats(), bad, times))
+        world.dlogd.stop()
+
+
+@case
+def json_has_all_after_10_kills():
+    json_kills(10, 0.6)
+
+
+@case(long=True, timeout=600)
+def json_has_all_after_100_kills():
+    json_kills(100, 0.6)
+
+
+@case
+def an_orderly_end_repeats_nothing():
+    with World(JSON, {'guests': 3, 'rate': 2000, 'size': '32M'}) as world:
+        for _ in range(5):
+            world.dlogd.start()
+            time.sleep(0.5)
+            world.dlogd.stop()
+        world.dlogd.start()
+        received, bad = all_of(world, world.quiet())
+        assert not bad and not received.repeats(), received.repeats()
+
+
+@case
+def a_damaged_cursor_slot_is_not_used():
+    """The other slot goes on from the batch before; without both it begins
+    at the oldest record, and says so."""
+    with World(JSON, {'rate': 1000, 'size': '32M'}) as world:
+        world.dlogd.start()
+        time.sleep(1.5)
+        world.dlogd.kill()
+        cursor, = glob.glob(os.path.join(world.dlogd.cursors, '*.out'))
+        before, _ = read_json(world.path('out.json'))
+
+        def damage(*slots):
+            with open(cursor, 'r+b') as f:
+                size = os.fstat(f.fileno()).st_size // 2
+                for slot in slots:
+                    f.seek(slot * size + 48)
+                    byte = f.read(1)[0]
+                    f.seek(slot * size + 48)
+                    f.write(bytes([byte ^ 1]))
+
+        damage(random.randrange(2))
+        world.dlogd.start()
+        ledger = world.quiet()
+        received, _ = all_of(world, ledger)
+        assert received.repeats() <= BATCH
+        assert 'cursor' not in world.dlogd.said(), world.dlogd.said()
+        world.dlogd.stop()
+
+        repeats, total = received.repeats(), sum(ledger.values())
+        damage(0, 1)
+        world.dlogd.start()
+        until(lambda: read_json(world.path('out.json'))[0].repeats() >=
+              total + repeats, 10, 'everything again')
+        assert 'begins at the oldest' in world.dlogd.said()
+        assert before.total() > 100
+        world.dlogd.stop()
+
+
+@case
+def a_new_sink_may_begin_at_the_newest():
+    sinks = {'out': {'type': 'json', 'path': 'DIR/out.json',
+                     'start': 'newest'}}
+    with World(sinks, {'rate': 1000}) as world:
+        until(lambda: sum(world.sims.ledger().values()) > 500, 10, 'records')
+        old = world.quiet()
+        world.dlogd.start()
+        until(lambda: glob.glob(os.path.join(world.dlogd.cursors, '*.out')),
+              10, 'a cursor')
+        # Killed before anything came: where it began is known all the same.
+        world.dlogd.kill()
+        world.sims.tell('rate 1000')
+        time.sleep(0.5)
+        new = world.quiet()
+        world.dlogd.start()
+        count = sum(new.values()) - sum(old.values())
+        until(lambda: read_json(world.path('out.json'))[0].total() >= count,
+              10, 'what is new')
+        received, _ = read_json(world.path('out.json'))
+        for where, numbers in received.numbers.items():
+            assert min(numbers) == old[where] + 1, (where, min(numbers), old)
+            assert max(numbers) == new[where]
+        world.dlogd.stop()
+
+
+@case
+def what_is_overwritten_is_counted_exactly():
+    with World(JSON, {'rate': 500, 'size': '1M'}) as world:
+        world.dlogd.start()
+        time.sleep(1)
+        world.dlogd.kill()
+        world.sims.tell('rate 40000')
+        time.sleep(2)
+        ledger = world.quiet()
+        world.dlogd.start()
+
+        def complete():
+            received, _ = read_json(world.path('out.json'))
+            missed = sum(e['missed'] for e in received.events)
+            missing = received.missing(ledger)
+            return missing and missing == missed and received
+        received = until(complete, 10, 'missing records are the missed ones')
+        assert all(e['event'] == 'missed' for e in received.events)
+        time.sleep(0.5)
+        assert complete(), 'more was told later'
+        print('%d missed of %d' % (received.missing(ledger),
+                                   sum(ledger.values())))
+        world.dlogd.stop()
+
+
+@case
+def a_renamed_file_is_opened_anew():
+    with World(JSON, {'rate': 2000, 'size': '32M'}) as world:
+        world.dlogd.start()
+        for i in range(3):
+            until(lambda: os.path.exists(world.path('out.json')), 5, 'a file')
+            time.sleep(0.5)
+            os.rename(world.path('out.json'), world.path('old%d' % i))
+        ledger = world.quiet()
+
+        def complete():
+            data = b''
+            for name in ('old0', 'old1', 'old2', 'out.json'):
+                if os.path.exists(world.path(name)):
+                    with open(world.path(name), 'rb') as f:
+                        data += f.read()
+            with open(world.path('all'), 'wb') as f:
+                f.write(data)
+            received, bad = read_json(world.path('all'))
+            return not received.missing(ledger) and (received, bad)
+        received, bad = until(complete, 10, 'all in the four files')
+        assert not bad and not received.repeats()
+        world.dlogd.stop()
+
+
+@case
+def a_full_disk_is_waited_for():
+    disk = 'DIR/disk'
+    sinks = {'out': {'type': 'json', 'path': disk + '/out.json'},
+             'other': {'type': 'json', 'path': 'DIR/other.json'}}
+    with World(sinks, {'rate': 5000, 'size': '32M'}) as world:
+        os.mkdir(world.path('disk'))
+        if os.system('mount -t tmpfs -o size=512k none ' + world.path('disk')):
+            skip('cannot mount a tmpfs')
+        world.closing.append(
+            lambda: os.system('umount -l ' + world.path('disk')))
+        world.dlogd.start()
+        until(lambda: 'No space left' in world.dlogd.said(), 10, 'ENOSPC')
+        time.sleep(0.5)
+        os.system('mount -o remount,size=256M ' + world.path('disk'))
+        ledger = world.quiet()
+        received, bad = all_of(world, ledger, path='disk/out.json')
+        assert 1 <= bad <= 20, bad
+        all_of(world, ledger, 1, 'other.json')
+        assert 'up again' in world.dlogd.said()
+        world.dlogd.stop()
+
+
+@case
+def levels_and_names_are_filters():
+    sinks = {'loud': {'type': 'json', 'path': 'DIR/loud', 'level': 'warn'},
+             'one': {'type': 'json', 'path': 'DIR/one', 'guests': 'a*'}}
+    with World(sinks) as world:
+        for name in ('a1', 'b1'):
+            world.region(name, 'boot 6.1 1\n' + ''.join(
+                'text %d %d level %d\n' % (level, level + 1, level)
+                for level in range(8)))
+        world.dlogd.start()
+
+        def texts(name):
+            received, _ = read_json(world.path(name), keep=True)
+            return sorted((r['guest'], r['level']) for r in received.records)
+        until(lambda: len(texts('loud')) >= 10 and len(texts('one')) >= 8,
+              10, 'records')
+        time.sleep(0.3)
+        assert texts('loud') == [(g, n) for g in ('a1', 'b1')
+                                 for n in range(5)], texts('loud')
+        assert texts('one') == [('a1', n) for n in range(8)]
+        world.dlogd.stop()
+
+
+@case
+def a_limit_holds_back_one_guest_alone():
+    more = '[guest sim0]\nrate = 200\n'
+    with World(JSON, {'guests': 2, 'rate': 2000, 'size': '32M'},
+               more) as world:
+        world.dlogd.start()
+        time.sleep(4)
+        received, _ = read_json(world.path('out.json'))
+        ledger = world.quiet()
+        count = {'sim0': 0, 'sim1': 0}
+        for (guest, _, _), numbers in received.numbers.items():
+            count[guest] += len(numbers)
+        said = sum(n for (g, _, _), n in ledger.items() if g == 'sim1')
+        # A second's burst and 200 a second; how long it ran is not exact.
+        assert 200 <= count['sim0'] <= 200 * 8, count
+        assert count['sim1'] > said / 2, (count, said)
+        world.dlogd.stop()
+
+
+@case
+def a_second_guest_with_a_copied_region_is_left_out():
+    with World(JSON) as world:
+        world.region('a', 'boot 6.1 1\ntext 6 1 once\n')
+        with open(world.path('regions/a.img'), 'rb') as f:
+            data = f.read()
+        world.dlogd.start()
+        until(lambda: read_json(world.path('out.json'))[0].ids, 10, 'a record')
+        with open(world.path('b.img'), 'wb') as f:
+            f.write(data)
+        os.rename(world.path('b.img'), world.path('regions/b.img'))
+        until(lambda: 'has the UUID of' in world.dlogd.said(), 10, 'a message')
+        time.sleep(0.5)
+        assert not read_json(world.path('out.json'))[0].repeats()
+        world.dlogd.stop()
+
+
+@case
+def mistakes_are_told_with_their_line():
+    wrong = (
+        ({'type': 'carrier-pigeon'}, 'carrier-pigeon'),
+        ({'type': 'json'}, 'path'),
+        ({'type': 'json', 'path': '-', 'color': 'red'}, 'color'),
+        ({'type': 'json', 'path': '-', 'start': 'middle'}, 'middle'),
+        ({'type': 'syslog', 'address': 'tcp:host'}, 'address'),
+        ({'type': 'syslog', 'address': 'tls:h:1', 'ca': '/nowhere'},
+         '/nowhere'),
+        ({'type': 'nats', 'duplicates': 'long'}, 'long'),
+        ({'type': 'nats', 'stream': 'a.b'}, 'stream'),
+    )
+    for keys, word in wrong:
+        with World({'bad': keys}) as world:
+            world.dlogd.start()
+            assert world.dlogd.process.wait(10), keys
+            said = world.dlogd.said()
+            assert 'dlogd.conf:' in said and '[sink bad]' in said, said
+            assert word in said, (word, said)
+
+
+@case
+def a_json_line_is_what_dlog_read_says():
+    from peers import BUILD
+    import subprocess
+    with World(JSON) as world:
+        world.region('a', 'boot 6.1 1700000000000000000\nnote 5\n'
+                     'printk 6 T12 7 plain "quoted" \\\\ text\n'
+                     'text 3 9 bad \\xff\\x00\\x1b[31m\\n end\n'
+                     'event net_drop int;len 11 01020304\n'
+                     'state 2 13 why\n')
+        expected = subprocess.run(
+            [os.path.join(BUILD, 'bin', 'dlog-read'), '-o', 'json',
+             world.path('regions/a.img')], check=True, capture_output=True)
+        expected = [json.loads(line) for line in expected.stdout.splitlines()]
+        world.dlogd.start()
+
+        def records():
+            received, _ = read_json(world.path('out.json'), keep=True)
+            return len(received.records) >= len(expected) and received.records
+        got = until(records, 10, 'records')
+        for record in got:
+            assert record.pop('guest') == 'a'
+            record.pop('id')
+        for record in expected:
+            record.pop('file', None)
+        assert len(expected) >= 5 and got == expected, (got, expected)
+        world.dlogd.stop()
+
+
+if __name__ == '__main__':
+    main()
