@@ -20,17 +20,18 @@ ALL_CFLAGS = -std=gnu11 -fvisibility=hidden -fPIC $(WARN) $(SAN) $(CFLAGS) -MMD 
 
 # ---- host programs: one folder of host-tools each ----
 
-PROGS := create read qemu libvirt
+PROGS := create read qemu monitor libvirt
 NAME_monitor := dlogd
 NAME_libvirt := dlog-virt
 name = $(or $(NAME_$(1)),dlog-$(1))
 # All C files of host-tools/NAME and of the folders in it.
-sources = $(wildcard host-tools/$(1)/*.c host-tools/$(1)/*/*.c)
+sources = $(wildcard host-tools/$(1)/*.c host-tools/$(1)/*/*.c) $(ALSO_$(1))
+ALSO_monitor := host-tools/libvirt/domxml.c
 BINS := $(foreach p,$(PROGS),$(B)/bin/$(call name,$(p)))
 LIB_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(wildcard host-tools/lib/*.c))
 LIBS := $(B)/lib/libdlog.a $(B)/lib/libdlog.so.$(VERSION)
 LDLIBS_qemu := -ljansson
-LDLIBS_monitor := -lsystemd -ljansson -lmicrohttpd -lnats -lvirt -lvirt-qemu -lssl -lcrypto -lpthread
+LDLIBS_monitor := -lsystemd -ljansson -lmicrohttpd -lnats -lvirt -lvirt-qemu -lxml2 -lssl -lcrypto -lpthread
 LDLIBS_libvirt := -lvirt -lxml2
 COMMON_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(wildcard host-tools/common/*.c))
 UNIT := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/*.c))
@@ -93,6 +94,10 @@ $(B)/tests/mkregion: $(B)/obj/tests/tools/mkregion.o $(B)/lib/libdlog.a
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(SAN) -o $@ $^ $(LDFLAGS)
 
+$(B)/tests/simguests: $(B)/obj/tests/tools/simguests.o $(B)/lib/libdlog.a
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(SAN) -o $@ $^ $(LDFLAGS) -ljansson
+
 $(B)/tests/mutate: $(B)/obj/tests/fuzz/mutate.o $(B)/lib/libdlog.a
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(SAN) -o $@ $^ $(LDFLAGS)
@@ -110,7 +115,8 @@ $(B)/tests/mkvectors.clang: tests/vectors/mkvectors.c $(wildcard shared-abi/*.h)
 	@mkdir -p $(@D)
 	$(Q)clang -O3 -march=native $(WARN) -std=gnu11 -Ishared-abi -o $@ $<
 
-tools: $(UNIT) $(STRESS) $(B)/tests/mkregion $(B)/tests/mutate $(B)/tests/mkvectors
+tools: $(UNIT) $(STRESS) $(B)/tests/mkregion $(B)/tests/simguests \
+	$(B)/tests/mutate $(B)/tests/mkvectors
 
 asan:
 	$(Q)$(MAKE) --no-print-directory B=$(B)/asan SAN="$(SAN_FLAGS)" CFLAGS="-O1 -g" host tools
