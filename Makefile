@@ -25,12 +25,13 @@ NAME_monitor := dlogd
 NAME_libvirt := dlog-virt
 name = $(or $(NAME_$(1)),dlog-$(1))
 # All C files of host-tools/NAME and of the folders in it.
-sources = $(wildcard host-tools/$(1)/*.c host-tools/$(1)/*/*.c)
+sources = $(wildcard host-tools/$(1)/*.c host-tools/$(1)/*/*.c) $(ALSO_$(1))
+ALSO_monitor := host-tools/libvirt/domxml.c
 BINS := $(foreach p,$(PROGS),$(B)/bin/$(call name,$(p)))
 LIB_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(wildcard host-tools/lib/*.c))
 LIBS := $(B)/lib/libdlog.a $(B)/lib/libdlog.so.$(VERSION)
 LDLIBS_qemu := -ljansson
-LDLIBS_monitor := -lsystemd -ljansson -lmicrohttpd -lnats -lvirt -lvirt-qemu -lssl -lcrypto -lpthread
+LDLIBS_monitor := -lsystemd -ljansson -lmicrohttpd -lnats -lvirt -lvirt-qemu -lxml2 -lssl -lcrypto -lpthread
 LDLIBS_libvirt := -lvirt -lxml2
 COMMON_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(wildcard host-tools/common/*.c))
 UNIT := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/*.c))

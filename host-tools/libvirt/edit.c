@@ -25,7 +25,7 @@
 #define NVDIMM_ALIGN (UINT64_C(2) << 20)
 
 #define OBJECT "memory-backend-file,id=dlog,mem-path="
-#define DEVICE "ivshmem-plain,id=dlog,memdev=dlog"
+#define DEVICE "ivshmem-plain,id=dlog,memdev=dlog,addr="
 
 static const char no_memory[] = "out of memory";
 
@@ -267,14 +267,37 @@ static char *backend(const struct attachment *a)
 	return out;
 }
 
+/*
+ * A slot of the root bus for a device that libvirt does not know of: libvirt
+ * gives its own the lowest that are free, and QEMU makes ours first.  Above
+ * 0x1c are devices that q35 has at fixed places.
+ */
+static unsigned int free_slot(xmlDoc *doc)
+{
+	char xpath[160];
+	unsigned int slot;
+
+	for (slot = 0x1c; slot > 3; slot--) {
+		snprintf(xpath, sizeof(xpath),
+			 "/domain/devices//address[@type='pci']"
+			 "[@domain='0x0000'][@bus='0x00'][@slot='0x%02x']",
+			 slot);
+		if (!domxml_find(doc, xpath))
+			break;
+	}
+	return slot;
+}
+
 static int attach_commandline(xmlDoc *doc, const struct attachment *a,
 			      struct dlog_error *err)
 {
 	xmlNode *list = domxml_find(doc, "/domain/qemu:commandline");
 	xmlNode *root = xmlDocGetRootElement(doc);
-	char *object = backend(a);
+	char *object = backend(a), device[64];
 	xmlNs *ns;
 	int ret = -ENOMEM;
+
+	snprintf(device, sizeof(device), DEVICE "0x%x", free_slot(doc));
 
 	if (!object)
 		goto out;
@@ -289,7 +312,7 @@ static int attach_commandline(xmlDoc *doc, const struct attachment *a,
 	if (list)
 		ret = add_arg(list, "-object", object);
 	if (!ret)
-		ret = add_arg(list, "-device", DEVICE);
+		ret = add_arg(list, "-device", device);
 out:
 	free(object);
 	return ret ? fail(err, ret, no_memory) : 0;
@@ -421,7 +444,8 @@ static void detach_commandline(xmlDoc *doc)
 	static const char *const values[] = {
 		"/domain/qemu:commandline/qemu:arg[starts-with(@value,'" OBJECT
 		"')]",
-		"/domain/qemu:commandline/qemu:arg[@value='" DEVICE "']",
+		"/domain/qemu:commandline/qemu:arg[starts-with(@value,'" DEVICE
+		"')]",
 	};
 
 	for (size_t i = 0; i < 2; i++) {
