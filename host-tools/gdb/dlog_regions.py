@@ -280,7 +280,10 @@ class Live(Memory):
         self.inferior = gdb.selected_inferior()
 
     def running(self):
-        return any(thread.is_running() for thread in self.inferior.threads())
+        try:
+            return any(one.is_running() for one in self.inferior.threads())
+        except gdb.error:
+            return True         # gdb cannot ask for its threads even
 
     @contextlib.contextmanager
     def physical(self):

@@ -125,7 +125,7 @@ def errors_say_what_to_do():
                 ('log --nonsense', 'unrecognized option'),
                 ('log -f', 'dlog follow'), ('log -kf', 'dlog follow'),
                 ('log --stop', 'dlog-read --stop'),
-                ('regs 5', 'only of 0'), ('follow x', 'usage'),
+                ('regs 5', 'only of 0'), ('follow x', 'Cannot open x'),
                 ('region 4096', 'is being read'),
                 ('file %s' % path('short.img'), ''), ('log', 'cut short'),
                 ('file %s' % path('noise'), ''), ('log', 'not a dlog region'),
@@ -136,7 +136,7 @@ def errors_say_what_to_do():
             assert word in said if word else not said, (command, said)
             assert 'Traceback' not in said and 'Error occurred' not in said
         gdb('dlog file ' + g)
-        gdb('set dlog-read /nowhere/dlog-read')
+        same(gdb('set dlog-read /nowhere/dlog-read'), '')
         assert 'No such file' in gdb('dlog log')
         assert '/nowhere/dlog-read' in gdb('show dlog-read')
         gdb('set dlog-read ' + READ)
