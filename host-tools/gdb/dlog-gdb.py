@@ -277,13 +277,15 @@ class Reading:
 # ---- symbols ----
 
 class Symbols:
-    """Puts <symbol+offset> behind the kernel's addresses.
+    """Puts <symbol+offset> behind the addresses of an x86-64 kernel.
 
     Each boot's kernel may lie elsewhere (KASLR): the boot table says where its
-    _stext was, vmlinux where that was linked."""
+    _stext was, vmlinux where that was linked.  Modules are where gdb was told
+    that they are (add-symbol-file), which is true of the latest boot."""
 
     ADDRESS = re.compile(r'(?<![0-9a-zA-Z])(?:0x)?(ffffffff[89a-f][0-9a-f]{7})'
                          r'(?![0-9a-zA-Z])')
+    MODULES = 0xffffffffc0000000    # the kernel is moved below this only
     # dlog-read's line before each boot; what guests say begins otherwise.
     BOOT = re.compile(r'^(?:\x1b\[1m)?-- boot (\d+)\b')
 
@@ -291,9 +293,9 @@ class Symbols:
         self.path = path
         self.names = {}
         self.boot = None        # of the lines that come
-        self.shifts = {}        # of each boot, None where it is not known
+        self.texts = {}         # _stext of each boot, None where not known
         try:
-            self.text = int(gdb.parse_and_eval('(unsigned long)&_stext'))
+            self.linked = int(gdb.parse_and_eval('(unsigned long)&_stext'))
             self.load()
         except gdb.error:
             pass                # no vmlinux
@@ -301,7 +303,7 @@ class Symbols:
     def load(self):
         for boot in ask_json(self.path, '--list-boots'):
             text = boot.get('kernel_text')
-            self.shifts[boot['boot']] = text and int(text, 0) - self.text
+            self.texts[boot['boot']] = text and int(text, 0)
 
     def of_boot(self, boot):
         self.boot = boot
@@ -309,36 +311,46 @@ class Symbols:
 
     def of_records(self, args):
         """The lines to come are those of these records."""
-        boots = self.shifts.keys()
-        if len(set(self.shifts.values())) > 1:
+        boots = self.texts.keys()
+        if len(boots) > 1:
             boots = {record['boot'] for record in ask_json(self.path, *args)}
             if len(boots) > 1:
                 return self     # dlog-read says where each begins
         return self.of_boot(max(boots, default=None))
 
+    def of_latest(self):
+        """The lines to come are those of a guest that runs on."""
+        return self.of_boot(max(self.texts, default=None))
+
     def name(self, address):
         """What gdb calls it, "" if it does not know."""
         if address not in self.names:
-            said = gdb.execute('info symbol 0x%x' % (address & (1 << 64) - 1),
-                               to_string=True)
+            said = gdb.execute('info symbol 0x%x' % address, to_string=True)
             match = re.match(r'(\S+)(?: \+ (\d+))? in section', said)
             self.names[address] = ' <%s+0x%x>' % (
                 match[1], int(match[2] or 0)) if match else ''
         return self.names[address]
 
+    def with_name(self, match):
+        address = int(match[1], 16)
+        text = self.texts.get(self.boot)
+        if text and text <= address < self.MODULES:
+            return match[0] + self.name(address - text + self.linked)
+        if address >= self.MODULES and self.boot == max(self.texts):
+            return match[0] + self.name(address)
+        return match[0]
+
     def line(self, line):
         if match := self.BOOT.match(line):
             self.boot = int(match[1])
-            if self.boot not in self.shifts:
+            if self.boot not in self.texts:
                 self.load()
-        shift = self.shifts.get(self.boot)
-        if shift is None or line.startswith('{"'):
-            return line         # not known, or JSON
-        return self.ADDRESS.sub(
-            lambda m: m[0] + self.name(int(m[1], 16) - shift), line)
+        if line.startswith('{"'):
+            return line         # JSON stays what it is
+        return self.ADDRESS.sub(self.with_name, line)
 
     def resolve(self, text):
-        if not self.shifts:
+        if not self.texts:
             return text
         return '\n'.join(map(self.line, text.split('\n')))
 
@@ -467,8 +479,9 @@ The guest keeps them in the region when it panics, and when it is sent an NMI
                                'when it panics, or is sent an NMI (monitor '
                                'nmi, then continue)')
         if cpu is not None and cpu not in [one['cpu'] for one in kept]:
-            raise gdb.GdbError('no registers of CPU %d were kept, only of %s' % (
-                cpu, ', '.join(str(one['cpu']) for one in kept)))
+            raise gdb.GdbError('no registers of CPU %d were kept, only of %s'
+                               % (cpu, ', '.join(str(one['cpu'])
+                                                 for one in kept)))
         symbols = Symbols(path)
         for one, text in zip(kept, texts):
             if cpu in (None, one['cpu']):
@@ -546,8 +559,7 @@ the last records come first (10)."""
         if isinstance(session.memory, Core):
             raise gdb.GdbError('a core writes nothing any more: dlog log')
         path = session.path()
-        symbols = Symbols(path)
-        symbols.of_boot(max(symbols.shifts, default=None))
+        symbols = Symbols(path).of_latest()
         # Paging would stop the guest's lines, but not the guest.
         with gdb.with_parameter('pagination', False), \
                 Reading(path, ['-f', colour(), *args], symbols) as reading:

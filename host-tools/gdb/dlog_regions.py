@@ -353,9 +353,11 @@ class Live(Memory):
         try:
             path = json.loads(self.monitor('qom-get %s mem-path' % backend)
                               or '')
+            if not isinstance(path, str) or not os.path.isfile(path):
+                return region
             with open(path, 'rb') as f:
                 data = f.read(SAME)
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError):
             return region
         # Neither one of the same name on another host nor an old copy.
         if data != self.read(block, region.address, SAME):
