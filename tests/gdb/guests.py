@@ -331,11 +331,31 @@ def a_private_mapping_is_not_in_the_file():
                 'share=off' % file, '-device', 'nvdimm,memdev=dlog']
         with Guest(machine='pc,nvdimm=on', mem='512M,slots=2,maxmem=2G',
                    qemu_args=args + stub.args, files=modules('6.1')) as guest:
+            with stub.attach() as gdb:
+                # As long as nothing is written both are the same.
+                assert '0x100000000\n' in gdb('dlog region')
             guest.must('insmod /dlog.ko; echo words > /dev/dlog-msg')
             with stub.attach() as gdb:
                 assert '0x100000000\n' in gdb('dlog region')
                 assert '] words\n' in gdb('dlog log')
                 assert 'words' not in read(file).out
+
+
+@case
+def a_file_that_was_replaced():
+    """Under QEMU's name for it lies an old copy now."""
+    with Stub() as stub, World(qemu_args=stub.args) as w:
+        old = shutil.copy(w.region, w.region + '.old')
+        w.load_driver()
+        w.guest.must('echo words > /dev/dlog-msg')
+        with stub.attach() as gdb:
+            assert w.region in gdb('dlog region')
+            now = shutil.copy(w.region, w.region + '.now')
+            os.replace(old, w.region)
+            said = gdb('dlog region')
+            assert '0x100000000' in said and w.region not in said, said
+            agree(gdb, now)
+            assert '] words\n' in gdb('dlog log')
 
 
 @case
