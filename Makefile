@@ -249,6 +249,8 @@ install: host
 	install -m 644 host-tools/completion/dlog $(DATADIR)/bash-completion/completions/dlog-read
 	ln -sf dlog-read $(DATADIR)/bash-completion/completions/dlog-create
 	install -m 644 host-tools/completion/dlog-qemu $(DATADIR)/bash-completion/completions
+	install -d $(DATADIR)/dlog
+	install -m 644 host-tools/gdb/*.py $(DATADIR)/dlog
 	install -d $(DKMS)/include/linux $(DKMS)/shared-abi
 	install -m 644 guest-patch/linux/*.[ch] guest-patch/linux/Kbuild \
 		guest-patch/linux/Makefile guest-patch/linux/dkms.conf $(DKMS)

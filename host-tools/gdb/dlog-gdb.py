@@ -14,7 +14,6 @@ Relies on gdb 12 or later with Python, and on the dlog-read program.
 """
 
 import contextlib
-import functools
 import json
 import locale
 import os
@@ -30,13 +29,16 @@ import time
 
 import gdb
 
-HERE = os.path.dirname(os.path.abspath(__file__))
+HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path.insert(0, HERE)
+sys.dont_write_bytecode, _write = True, sys.dont_write_bytecode
 from dlog_regions import (  # noqa: E402 (needs the path above)
     Core, File, Live, is_kdump, scratch, size_text)
+sys.dont_write_bytecode = _write
 
 POLL = 0.5      # seconds a guest runs between two looks through the stub
 SETTLE = 0.2    # seconds, after which dlog-read -f has shown everything
+BEGIN = 2       # seconds that it may take to show the first line
 
 RUNNING = 'the guest is running: stop it first (interrupt, Ctrl-C)'
 ENCODING = locale.getpreferredencoding(False)
@@ -202,6 +204,7 @@ Empty: the one that belongs to this script, or the first in PATH."""
                     cwd=folder if copy else None, stdin=subprocess.DEVNULL,
                     start_new_session=True)     # Ctrl-C is for gdb
 
+
 program = Program()
 
 
@@ -274,70 +277,82 @@ class Reading:
 # ---- symbols ----
 
 class Symbols:
-    """Puts <symbol+offset> behind the kernel's addresses.
+    """Puts <symbol+offset> behind the addresses of an x86-64 kernel.
 
     Each boot's kernel may lie elsewhere (KASLR): the boot table says where its
-    _stext was, vmlinux where that was linked."""
+    _stext was, vmlinux where that was linked.  Modules are where gdb was told
+    that they are (add-symbol-file), which is true of the latest boot."""
 
     ADDRESS = re.compile(r'(?<![0-9a-zA-Z])(?:0x)?(ffffffff[89a-f][0-9a-f]{7})'
                          r'(?![0-9a-zA-Z])')
+    MODULES = 0xffffffffc0000000    # the kernel is moved below this only
     # dlog-read's line before each boot; what guests say begins otherwise.
     BOOT = re.compile(r'^(?:\x1b\[1m)?-- boot (\d+)\b')
 
     def __init__(self, path):
         self.path = path
+        self.names = {}
         self.boot = None        # of the lines that come
-        self.shifts = {}        # of each boot whose kernel's place is known
+        self.texts = {}         # _stext of each boot, None where not known
         try:
-            self.text = int(gdb.parse_and_eval('(unsigned long)&_stext'))
+            self.linked = int(gdb.parse_and_eval('(unsigned long)&_stext'))
+            self.load()
         except gdb.error:
-            self.text = None    # no vmlinux
-        self.load()
+            pass                # no vmlinux
 
     def load(self):
-        if self.text is None:
-            return
         for boot in ask_json(self.path, '--list-boots'):
-            if 'kernel_text' in boot:
-                self.shifts[boot['boot']] = \
-                    int(boot['kernel_text'], 0) - self.text
+            text = boot.get('kernel_text')
+            self.texts[boot['boot']] = text and int(text, 0)
 
-    def latest(self):
-        """The lines to come are those of a guest that runs on."""
-        self.boot = max(self.shifts, default=None)
+    def of_boot(self, boot):
+        self.boot = boot
         return self
 
     def of_records(self, args):
         """The lines to come are those of these records."""
-        if self.shifts:
+        boots = self.texts.keys()
+        if len(boots) > 1:
             boots = {record['boot'] for record in ask_json(self.path, *args)}
-            # Of several boots, dlog-read says where each begins.
-            self.boot = boots.pop() if len(boots) == 1 else None
-        return self
+            if len(boots) > 1:
+                return self     # dlog-read says where each begins
+        return self.of_boot(max(boots, default=None))
 
-    @functools.lru_cache(maxsize=10000)
+    def of_latest(self):
+        """The lines to come are those of a guest that runs on."""
+        return self.of_boot(max(self.texts, default=None))
+
     def name(self, address):
         """What gdb calls it, "" if it does not know."""
-        said = gdb.execute('info symbol 0x%x' % (address & (1 << 64) - 1),
-                           to_string=True)
-        match = re.match(r'(\S+)(?: \+ (\d+))? in section', said)
-        return match and ' <%s+0x%x>' % (match[1], int(match[2] or 0)) or ''
+        if address not in self.names:
+            said = gdb.execute('info symbol 0x%x' % address, to_string=True)
+            match = re.match(r'(\S+)(?: \+ (\d+))? in section', said)
+            self.names[address] = ' <%s+0x%x>' % (
+                match[1], int(match[2] or 0)) if match else ''
+        return self.names[address]
+
+    def with_name(self, match):
+        address = int(match[1], 16)
+        text = self.texts.get(self.boot)
+        if text and text <= address < self.MODULES:
+            return match[0] + self.name(address - text + self.linked)
+        if address >= self.MODULES and self.boot == max(self.texts):
+            return match[0] + self.name(address)
+        return match[0]
 
     def line(self, line):
         if match := self.BOOT.match(line):
             self.boot = int(match[1])
-            if self.boot not in self.shifts:
+            if self.boot not in self.texts:
                 self.load()
-        shift = self.shifts.get(self.boot)
-        if shift is None or line.startswith('{"'):
-            return line         # not known, or JSON
-        return self.ADDRESS.sub(
-            lambda m: m[0] + self.name(int(m[1], 16) - shift), line)
+        if line.startswith('{"'):
+            return line         # JSON stays what it is
+        return self.ADDRESS.sub(self.with_name, line)
 
     def resolve(self, text):
-        if not self.shifts:
+        if not self.texts:
             return text
-        return ''.join(map(self.line, text.splitlines(True)))
+        return '\n'.join(map(self.line, text.split('\n')))
 
 
 # ---- commands ----
@@ -386,8 +401,8 @@ class Command(gdb.Command):
     def invoke(self, argument, from_tty):
         try:
             self.run(gdb.string_to_argv(argument))
-        except OSError as err:
-            raise gdb.GdbError('dlog: %s' % err)
+        except (OSError, gdb.error) as err:
+            raise gdb.GdbError('dlog %s: %s' % (self.name, err))
         finally:
             scratch.remove()
 
@@ -464,13 +479,14 @@ The guest keeps them in the region when it panics, and when it is sent an NMI
                                'when it panics, or is sent an NMI (monitor '
                                'nmi, then continue)')
         if cpu is not None and cpu not in [one['cpu'] for one in kept]:
-            raise gdb.GdbError('no registers of CPU %d were kept, only of %s' % (
-                cpu, ', '.join(str(one['cpu']) for one in kept)))
+            raise gdb.GdbError('no registers of CPU %d were kept, only of %s'
+                               % (cpu, ', '.join(str(one['cpu'])
+                                                 for one in kept)))
         symbols = Symbols(path)
         for one, text in zip(kept, texts):
             if cpu in (None, one['cpu']):
-                symbols.boot = one['boot']
-                gdb.write(symbols.resolve(text + '\n\n'))
+                gdb.write(symbols.of_boot(one['boot']).resolve(
+                    text + '\n\n'))
 
 
 class RegionCommand(Command):
@@ -523,47 +539,48 @@ Without FILE, the guest or core that gdb debugs is read again."""
 
 class Follow(Command):
     """Let the guest run, and print the records it writes.
-Usage: dlog follow [SECONDS]
+Usage: dlog follow [SECONDS] [OPTION]...
 
 As continue: until Ctrl-C, a breakpoint, or so many seconds; then the guest
 stands still again.  Where QEMU's file is on this host, lines come at once;
 otherwise the guest is stopped twice a second for a look.  With dlog file, only
-the file is followed."""
+the file is followed.  Options are those of dlog-read(1): -n N says how many of
+the last records come first (10)."""
 
     name = 'follow'
 
     def run(self, args):
         self.dont_repeat()
-        try:
-            seconds, = map(float, args or ['inf'])
-        except ValueError:
-            raise gdb.GdbError('usage: dlog follow [SECONDS]')
-        end = time.monotonic() + seconds
+        end = float('inf')
+        if args and re.fullmatch(r'\d+(\.\d+)?', args[0]):
+            end = time.monotonic() + float(args.pop(0))
+        check_options(args)
         region = session.find()
         if isinstance(session.memory, Core):
             raise gdb.GdbError('a core writes nothing any more: dlog log')
         path = session.path()
+        symbols = Symbols(path).of_latest()
         # Paging would stop the guest's lines, but not the guest.
         with gdb.with_parameter('pagination', False), \
-                Reading(path, ['-f', '-n', '0', colour()],
-                        Symbols(path).latest()) as reading:
-            # It begins behind what is there when it starts.
-            reading.write_until(time.monotonic() + SETTLE)
-            if not session.live():
-                self.follow_file(reading, end)
-            elif region.path:
-                self.follow_running(reading, end)
-            else:
-                self.follow_stepwise(reading, end, path)
-            if session.live():
-                reading.write_until(time.monotonic() + SETTLE)
+                Reading(path, ['-f', colour(), *args], symbols) as reading:
+            # What it shows first says that it has begun.
+            reading.write(BEGIN)
+            try:
+                if not session.live():
+                    self.follow_file(reading, end)
+                elif region.path:
+                    self.follow_running(reading, end)
+                else:
+                    self.follow_stepwise(reading, end, path)
+            finally:
+                if not reading.write_until(time.monotonic() + SETTLE):
+                    reading.write_all()         # which says why it has ended
 
     @staticmethod
     def follow_file(reading, end):
         while time.monotonic() < end:
             # In short waits, so that Ctrl-C is seen.
             if not reading.write_until(min(end, time.monotonic() + POLL)):
-                reading.write_all()     # which says why
                 return
 
     @staticmethod

@@ -280,7 +280,10 @@ class Live(Memory):
         self.inferior = gdb.selected_inferior()
 
     def running(self):
-        return any(thread.is_running() for thread in self.inferior.threads())
+        try:
+            return any(one.is_running() for one in self.inferior.threads())
+        except gdb.error:
+            return True         # gdb cannot ask for its threads even
 
     @contextlib.contextmanager
     def physical(self):
@@ -350,9 +353,11 @@ class Live(Memory):
         try:
             path = json.loads(self.monitor('qom-get %s mem-path' % backend)
                               or '')
+            if not isinstance(path, str) or not os.path.isfile(path):
+                return region
             with open(path, 'rb') as f:
                 data = f.read(SAME)
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError):
             return region
         # Neither one of the same name on another host nor an old copy.
         if data != self.read(block, region.address, SAME):

@@ -124,5 +124,6 @@ def link_symbols(path, base, symbols):
     subprocess.run(['as', '-o', path + '.o'], input='\n'.join(lines).encode(),
                    check=True)
     subprocess.run(['ld', '-o', path, '-e', '0', '-z', 'max-page-size=4096',
-                    '--section-start=.kernel=0x%x' % base, path + '.o'], check=True)
+                    '--section-start=.kernel=0x%x' % base, path + '.o'],
+                   check=True)
     return path

@@ -20,6 +20,7 @@ boot 6.1.0-first 1700000000000000000
 printk 6 T1 1000 disk: it begins
 ring 1
 text 3 2000 seen ffffffff81000010, 0xffffffff81002004 and ffffffff70000000
+text 6 2500 a module's ffffffffc1000004, not ours
 regs 0 4 5000
 boot 6.1.0-second 1700000100000000000
 printk 4 C0 1000 at ffffffff81001000
@@ -125,7 +126,7 @@ def errors_say_what_to_do():
                 ('log --nonsense', 'unrecognized option'),
                 ('log -f', 'dlog follow'), ('log -kf', 'dlog follow'),
                 ('log --stop', 'dlog-read --stop'),
-                ('regs 5', 'only of 0'), ('follow x', 'usage'),
+                ('regs 5', 'only of 0'), ('follow x', 'Cannot open x'),
                 ('region 4096', 'is being read'),
                 ('file %s' % path('short.img'), ''), ('log', 'cut short'),
                 ('file %s' % path('noise'), ''), ('log', 'not a dlog region'),
@@ -136,7 +137,7 @@ def errors_say_what_to_do():
             assert word in said if word else not said, (command, said)
             assert 'Traceback' not in said and 'Error occurred' not in said
         gdb('dlog file ' + g)
-        gdb('set dlog-read /nowhere/dlog-read')
+        same(gdb('set dlog-read /nowhere/dlog-read'), '')
         assert 'No such file' in gdb('dlog log')
         assert '/nowhere/dlog-read' in gdb('show dlog-read')
         gdb('set dlog-read ' + READ)
@@ -210,11 +211,11 @@ def symbols_of_moved_kernels():
             same(gdb('dlog log'), plain)
             gdb('file ' + link_symbols(path('vmlinux'), base, {
                 '_stext': base, 'panic': base + 0x1000,
-                'schedule': base + 0x2000}))
+                'schedule': base + 0x2000, 'beyond': base + 0x40000000}))
             same(gdb('dlog log'), wanted)
             # One boot: no line says which it is.
             same(gdb('dlog log -q -b 1'),
-                 ''.join(wanted.splitlines(True)[1:3]))
+                 ''.join(wanted.splitlines(True)[1:4]))
             same(gdb('dlog log -o json'), read('-o', 'json', g).out)
         gdb('dlog file ' + region('boot x\nregs 3 4 5000\n', 'regs.img'))
         same(gdb('dlog regs 3'), read('--regs', path('regs.img')).out)

@@ -5,6 +5,7 @@
 import contextlib
 import os
 import re
+import shutil
 import sys
 import tempfile
 import time
@@ -90,7 +91,7 @@ def ivshmem():
 
 @case
 def memory_node():
-    placed('ram', '0x8000000')
+    placed('ram', '0x10000000')
 
 
 @case
@@ -101,6 +102,7 @@ def hung_with_interrupts_off():
         w.load_test()
         hang = int(w.guest.must(
             "grep -w hang.*dlogtest /proc/kallsyms").split()[0], 16)
+        stext = kallsyms(w)['_stext']
         w.die('hang-all')
         time.sleep(3)
         with stub.attach() as gdb:
@@ -111,10 +113,14 @@ def hung_with_interrupts_off():
             assert 'hang' in said and 'stack' in said, said
             for cpu in (0, 1):
                 said = gdb('dlog regs %d' % cpu)
-                rip = int(re.search(r'rip=(?:0x)?([0-9a-f]+)', said)[1], 16)
+                rip = int(re.search(r'rip 0010:([0-9a-f]+)', said)[1], 16)
                 assert hang <= rip < hang + 64, (hex(hang), said)
             same(gdb('dlog regs'), read('--regs', w.region).out)
             agree(gdb, w.region)
+            gdb('symbol-file ' + link_symbols(
+                os.path.join(stub.folder.name, 'vmlinux'), stext,
+                {'_stext': stext, 'hang': hang}))
+            assert '%x <hang+0x%x>' % (rip, rip - hang) in gdb('dlog regs 1')
 
 
 def kallsyms(w):
@@ -215,6 +221,7 @@ def carved_out_of_ram():
             core = os.path.join(stub.folder.name, 'core')
             gdb('monitor dump-guest-memory ' + core)
             gdb('monitor dump-guest-memory -z %s.kdump' % core)
+            dumped = shutil.copy(w.file(), core + '.region')
         # QEMU cannot write where we look: everything by the stub.
         folder = os.path.join(stub.folder.name, 'a b')
         os.mkdir(folder)
@@ -225,19 +232,22 @@ def carved_out_of_ram():
             print('by the stub: %.2f s' % (time.monotonic() - start))
             same(os.listdir(folder), [])
             # The search page by page, interrupted.
-            gdb('dlog region auto')
-            gdb.send('dlog log')
-            time.sleep(0.5)
-            gdb.interrupt()
-            assert 'Traceback' not in gdb.wait(20)
-            assert '"0"' in gdb('maintenance packet qqemu.PhyMemMode')
-            gdb('dlog region auto')
             start = time.monotonic()
-            agree(gdb, w.file())
+            gdb.send('dlog region auto')
+            time.sleep(0.3)
+            gdb.interrupt()
+            said = gdb.wait(20)
+            assert 'Traceback' not in said and '0x8000000' not in said, said
+            print('interrupted after %.2f s: %r' % (time.monotonic() - start,
+                                                    said))
+            assert '"0"' in gdb('maintenance packet qqemu.PhyMemMode')
+            start = time.monotonic()
+            assert ' 0x8000000\n' in gdb('dlog region auto')
             print('searched by the stub: %.2f s' % (time.monotonic() - start))
+            agree(gdb, w.file())
         with Gdb() as gdb:
             gdb('core-file ' + core)
-            agree(gdb, w.file())
+            agree(gdb, dumped)
             said = gdb('dlog file %s.kdump' % core)
             assert 'dump the guest as ELF' in said, said
 
@@ -276,20 +286,39 @@ def follow_a_running_guest():
             gdb.interrupt()
             said = gdb.wait()
             assert 'SIGINT' in said and said.count('say') == 5, said
+            assert 'dlog: following printk' in said
             # Ctrl-C has stopped the guest.
             w.guest.sh_nowait('echo in time > /dev/dlog-msg')
             time.sleep(1)
             assert 'in time' not in read('-n', '5', w.region).out
-            said = gdb('dlog follow 2')
-            assert 'in time' in said
+            said = gdb('dlog follow 2 -n 1')
+            assert 'in time' in said and said.count('\n[ ') < 3, said
             # While the guest runs in the background, too.
             gdb('continue &')
             time.sleep(0.5)
-            assert 'in time' in gdb('dlog log -n 5')
+            said = gdb('dlog log -n 5')
+            assert 'in time' in said, said
             assert 'is running' in gdb('dlog region 0x1000')
             gdb('interrupt')
-            gdb.read(2)
+            time.sleep(1)
+            gdb('echo')
+            gdb.shown = ''
             agree(gdb, w.region)
+
+
+@case
+def the_guest_ends_while_we_follow():
+    with Stub() as stub, World(qemu_args=stub.args) as w:
+        w.load_driver()
+        with Gdb() as gdb:
+            gdb('target remote ' + stub.path)
+            gdb.send('dlog follow')
+            w.guest.sh_nowait('echo farewell > /dev/dlog-msg; poweroff -f')
+            said = gdb.wait()
+            assert 'farewell' in said and 'Traceback' not in said, said
+            assert 'no guest to read from' in gdb('dlog log')
+            gdb('dlog file ' + w.region)
+            same(gdb('dlog log'), read(w.region).out)
 
 
 @case
@@ -302,11 +331,31 @@ def a_private_mapping_is_not_in_the_file():
                 'share=off' % file, '-device', 'nvdimm,memdev=dlog']
         with Guest(machine='pc,nvdimm=on', mem='512M,slots=2,maxmem=2G',
                    qemu_args=args + stub.args, files=modules('6.1')) as guest:
+            with stub.attach() as gdb:
+                # As long as nothing is written both are the same.
+                assert '0x100000000\n' in gdb('dlog region')
             guest.must('insmod /dlog.ko; echo words > /dev/dlog-msg')
             with stub.attach() as gdb:
                 assert '0x100000000\n' in gdb('dlog region')
                 assert '] words\n' in gdb('dlog log')
                 assert 'words' not in read(file).out
+
+
+@case
+def a_file_that_was_replaced():
+    """Under QEMU's name for it lies an old copy now."""
+    with Stub() as stub, World(qemu_args=stub.args) as w:
+        old = shutil.copy(w.region, w.region + '.old')
+        w.load_driver()
+        w.guest.must('echo words > /dev/dlog-msg')
+        with stub.attach() as gdb:
+            assert w.region in gdb('dlog region')
+            now = shutil.copy(w.region, w.region + '.now')
+            os.replace(old, w.region)
+            said = gdb('dlog region')
+            assert '0x100000000' in said and w.region not in said, said
+            agree(gdb, now)
+            assert '] words\n' in gdb('dlog log')
 
 
 @case
