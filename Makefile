@@ -124,8 +124,8 @@ $(B)/tests/mkvectors.clang: tests/vectors/mkvectors.c $(wildcard shared-abi/*.h)
 	@mkdir -p $(@D)
 	$(Q)clang -O3 -march=native $(WARN) -std=gnu11 -Ishared-abi -o $@ $<
 
-tools: $(UNIT) $(STRESS) $(B)/tests/monitor/test_incident $(B)/tests/mkregion \
-	$(B)/tests/simguests $(B)/tests/mutate $(B)/tests/mkvectors
+tools: $(UNIT) $(STRESS) $(B)/tests/mkregion $(B)/tests/simguests \
+	$(B)/tests/mutate $(B)/tests/mkvectors
 
 asan:
 	$(Q)$(MAKE) --no-print-directory B=$(B)/asan SAN="$(SAN_FLAGS)" CFLAGS="-O1 -g" host tools

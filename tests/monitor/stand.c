@@ -62,14 +62,6 @@ int monitor_post(struct monitor *m, void (*fn)(void *arg), void *arg)
 	return ret;
 }
 
-uint64_t clock_ns(clockid_t clock)
-{
-	struct timespec ts;
-
-	clock_gettime(clock, &ts);
-	return (uint64_t)ts.tv_sec * SECOND + (uint64_t)ts.tv_nsec;
-}
-
 static const char *const events[EV_NR] = {
 	"started",	"booted", "oops",      "panicked",
 	"crash-loaded", "hung",	  "recovered", "watchdog",
