@@ -23,6 +23,7 @@
 #define POLL_TAIL 2u /* every n-th poll compares the whole tail */
 #define POLL_BEYOND 50u /* every n-th looks past a missing START */
 #define PARK_POLLS 32u /* that found nothing */
+#define POLL_START 4u /* every n-th, when parked, looks at the next START */
 #define POLL_HINT 8u /* every n-th, when parked, looks at the heartbeats */
 #define POLL_ALL 64u /* every n-th, when parked, at everything */
 
@@ -617,7 +618,7 @@ static bool stream_poll(void *stream)
 {
 	struct stream *st = stream;
 	struct dlog_start start;
-	uint64_t next, q;
+	uint64_t next, q = UINT64_MAX;
 
 	if (!st->follow || st->ended || st->refs[0] || st->refs[1] ||
 	    st->refs[LATE_BUFFER])
@@ -625,7 +626,8 @@ static bool stream_poll(void *stream)
 	if (st->late_ready || !st->loaded || late_poll_all(st))
 		return true;
 	next = st->pos + st->v.d->sb.subbuf_size;
-	q = dlog_view_start(&st->v, next, &start);
+	if (!st->parked || st->polls % POLL_START == 0)
+		q = dlog_view_start(&st->v, next, &start);
 	if (q != UINT64_MAX && q >= next) {
 		/* Reading this one again sees both, or that it is gone. */
 		if (st->v.high < q)
