@@ -629,8 +629,9 @@ static void what_lies_there_is_read(void **state)
 		"head -c 3000000 /dev/zero | tr '\\0' '[' > bad4/incident.json "
 		"&& printf '{\"format\":1,\"id\":\"bad5\",\"guest\":\"g\","
 		"\"event\":\"oops\",\"boot\":-1,\"real_ns\":1e99}' > "
-		"bad5/incident.json && ln -s g ../symlink",
-		s.bundles, id, id, id, id));
+		"bad5/incident.json && ln -s g ../symlink && "
+		"mkdir ../other && cp -r %s ../other/",
+		s.bundles, id, id, id, id, id));
 	assert_int_equal(incidents_start(&s.m), 0);
 	i = incidents_list(&s.m);
 	assert_non_null(i);
