@@ -105,14 +105,3 @@ ABSENT void source_libvirt_stop(struct monitor *m)
 {
 	(void)m;
 }
-
-ABSENT int control_start(struct monitor *m)
-{
-	(void)m;
-	return 0;
-}
-
-ABSENT void control_stop(struct monitor *m)
-{
-	(void)m;
-}

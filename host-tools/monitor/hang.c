@@ -340,6 +340,8 @@ static bool vmm_confirms(struct guest *g, uint64_t now)
 	struct watched *w = g->watched;
 
 	if (!g->vm) {
+		if (host_to_blame(g, now))
+			return false;
 		if (!w->quiet)
 			log_(LOG_NOTICE,
 			     "guest %s: no heartbeat, and no VMM that could be asked: off, or unknown",
