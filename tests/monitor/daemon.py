@@ -71,9 +71,9 @@ class Lines:
 class Daemon:
     """dlogd, run by hand."""
 
-    def __init__(self, place, args):
+    def __init__(self, place, args, program):
         self.process = subprocess.Popen(
-            [DLOGD, *args], stdin=subprocess.DEVNULL,
+            [program, *args], stdin=subprocess.DEVNULL,
             stdout=open(os.path.join(place.dir, 'stdout'), 'w'),
             stderr=subprocess.PIPE, text=True, errors='replace')
         self.log = Lines(self.process.stderr)
@@ -202,11 +202,11 @@ class Place:
             f.write(text)
         return self.path(name)
 
-    def dlogd(self, *args, ready=True):
+    def dlogd(self, *args, ready=True, program=DLOGD):
         daemon = Daemon(self, ['-v', '--regions', self.regions, '--state-dir',
                                self.state, '--control',
                                self.path('control'), '--listen', 'none',
-                               *args])
+                               *args], program)
         self.processes.append(daemon)
         if ready:
             daemon.wait_line(r'^dlogd: \d+ guests?$')
