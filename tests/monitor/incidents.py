@@ -7,11 +7,10 @@ test_incident.c.
 
 import json
 import os
+import re
 import shutil
-import signal
 import subprocess
 import sys
-import tempfile
 import time
 
 sys.dont_write_bytecode = True
@@ -19,7 +18,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))), 'scenarios'))
 
 from lib.case import case, main  # noqa: E402 (needs the path above)
-from lib.world import BIN, BUILD, World, entries, tool  # noqa: E402
+from lib.world import BIN, World, entries, tool  # noqa: E402
+from daemon import DLOGD, Place  # noqa: E402
 
 
 def wait_for(what, condition, timeout=20):
@@ -33,50 +33,16 @@ def wait_for(what, condition, timeout=20):
         time.sleep(0.01)
 
 
-class Monitor:
-    """dlogd over one directory of regions, with a state directory and a
-    configuration of its own."""
+class Kept(Place):
+    """A place, and the bundles that dlogd keeps there."""
 
-    def __init__(self, regions, config='', program=None):
-        self.folder = tempfile.mkdtemp(prefix='dlogd-test-')
-        self.regions = regions
-        self.program = program or os.path.join(BIN, 'dlogd')
-        self.config = os.path.join(self.folder, 'dlogd.conf')
-        self.bundle_dir = os.path.join(self.folder, 'bundles')
-        self.process = None
-        with open(self.config, 'w') as f:
-            f.write(config)
+    def __init__(self):
+        super().__init__()
+        self.bundle_dir = self.path('bundles')
 
-    def __enter__(self):
-        self.start()
-        return self
-
-    def __exit__(self, kind, value, trace):
-        self.stop()
-        if kind:
-            print(self.said())
-        shutil.rmtree(self.folder)
-
-    def start(self, program=None):
-        self.log = open(os.path.join(self.folder, 'log'), 'ab')
-        self.process = subprocess.Popen(
-            [program or self.program, '-v', '-c', self.config, '--regions',
-             self.regions, '--state-dir', os.path.join(self.folder, 'state'),
-             '--bundles', self.bundle_dir, '--listen', 'none', '--control',
-             'none'], stdin=subprocess.DEVNULL, stdout=self.log,
-            stderr=self.log)
-        self.log.close()
-
-    def stop(self, how=signal.SIGTERM):
-        if self.process:
-            self.process.send_signal(how)
-            status = self.process.wait(30)
-            self.process = None
-            assert status == (0 if how == signal.SIGTERM else -how), status
-
-    def said(self):
-        with open(os.path.join(self.folder, 'log'), errors='replace') as f:
-            return f.read()
+    def watch(self, *args, config='', **more):
+        return self.dlogd('-c', self.write('dlogd.conf', config), '--bundles',
+                          self.bundle_dir, *args, **more)
 
     def listed(self, guest):
         try:
@@ -90,35 +56,9 @@ class Monitor:
                 for name in self.listed(guest)
                 if not name.startswith('.') and '-%s' % event in name]
 
-    def wait_bundle(self, guest, event, timeout=20):
-        return wait_for('a bundle of %s, %s\n%s' % (guest, event, self.said()),
-                        lambda: self.bundles(guest, event), timeout)[-1]
-
-
-class Simulated:
-    """Guests of tests/tools/simguests.c."""
-
-    def __init__(self, *args):
-        self.folder = tempfile.mkdtemp(prefix='dlogd-sim-')
-        self.process = subprocess.Popen(
-            [os.path.join(BUILD, 'tests/simguests'), self.folder, '--qmp',
-             *args], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        assert self.process.stdout.readline() == 'ready\n'
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, value, trace):
-        self.process.stdin.close()
-        self.process.kill()
-        self.process.wait()
-        self.process.stdout.close()
-        shutil.rmtree(self.folder)
-
-    def tell(self, command):
-        self.process.stdin.write(command + '\n')
-        self.process.stdin.flush()
-        assert self.process.stdout.readline() == 'ok\n', command
+    def wait_bundle(self, guest, event):
+        return wait_for('a bundle of %s, %s' % (guest, event),
+                        lambda: self.bundles(guest, event))[-1]
 
 
 def incident(bundle):
@@ -141,89 +81,88 @@ def same_log(bundle):
 
 @case
 def panic_of_a_simulated_guest():
-    with Simulated('--rate', '100') as sim, Monitor(sim.folder) as monitor:
-        wait_for('the guest', lambda: 'sim0' in monitor.said())
-        sim.tell('panic sim0')
-        bundle = monitor.wait_bundle('sim0', 'panicked')
+    with Kept() as place:
+        sims = place.sims('--rate', '100', '--qmp')
+        dlogd = place.watch()
+        dlogd.wait_line('QMP at .*, running')
+        sims.do('panic sim0')
+        bundle = place.wait_bundle('sim0', 'panicked')
         about = incident(bundle)
         assert about['complete'] and about['event'] == 'panicked', about
         assert about['guest'] == 'sim0' and about['boot'] == 1
+        assert not about['missing'], about
         same_log(bundle)
         with open(os.path.join(bundle, 'log.json'), 'rb') as f:
             last = json.loads(f.read().splitlines()[-1])
-        truth = list(entries(os.path.join(sim.folder, 'sim0.img')))[-1]
+        truth = list(entries(place.region('sim0')))[-1]
         assert last['text'] == truth['text'], (last, truth)
-        assert 'evidence in ' + os.path.realpath(bundle) in monitor.said()
+        dlogd.wait_line('evidence in ' + re.escape(bundle))
+        assert dlogd.stop() == 0
 
 
 @case
 def killed_while_writing_a_bundle():
     """A dlog-read that never ends keeps the bundle half-written."""
-    with Simulated() as sim:
-        monitor = Monitor(sim.folder)
-        slow = os.path.join(monitor.folder, 'bin')
+    with Kept() as place:
+        sims = place.sims()
+        slow = place.path('bin')
         os.mkdir(slow)
-        shutil.copy(os.path.join(BIN, 'dlogd'), slow)
-        with open(os.path.join(slow, 'dlog-read'), 'w') as f:
-            f.write('#!/bin/sh\nexec sleep 300\n')
+        shutil.copy(DLOGD, slow)
+        place.write('bin/dlog-read', '#!/bin/sh\nexec sleep 300\n')
         os.chmod(os.path.join(slow, 'dlog-read'), 0o755)
-        monitor.program = os.path.join(slow, 'dlogd')
-        with monitor:
-            wait_for('the guest', lambda: 'sim0' in monitor.said())
-            sim.tell('panic sim0')
-            half = wait_for('half a bundle', lambda: monitor.listed('sim0'))
-            wait_for('the copy', lambda: os.path.exists(os.path.join(
-                monitor.bundle_dir, 'sim0', half[0], 'log.txt')))
-            assert [name[0] for name in monitor.listed('sim0')] == ['.']
-            pid = monitor.process.pid
-            children = subprocess.run(
-                ['pgrep', '-P', str(pid)], stdout=subprocess.PIPE,
-                text=True).stdout.split()
-            assert children
-            monitor.stop(signal.SIGKILL)
-            assert monitor.bundles('sim0') == []
-            wait_for('its children to end', lambda: not [
-                pid for pid in children if os.path.exists('/proc/' + pid)])
-            monitor.start(os.path.join(BIN, 'dlogd'))
-            wait_for('its removal',
-                     lambda: half[0] not in monitor.listed('sim0'))
-            # It takes the evidence it did not take before.
-            assert incident(monitor.wait_bundle('sim0', 'panicked'))[
-                'complete']
+        dlogd = place.watch(program=os.path.join(slow, 'dlogd'))
+        sims.do('panic sim0')
+        half = wait_for('half a bundle', lambda: place.listed('sim0'))
+        wait_for('the copy', lambda: os.path.exists(os.path.join(
+            place.bundle_dir, 'sim0', half[0], 'log.txt')))
+        assert [name[0] for name in place.listed('sim0')] == ['.']
+        children = subprocess.run(
+            ['pgrep', '-P', str(dlogd.pid)], stdout=subprocess.PIPE,
+            text=True).stdout.split()
+        assert children
+        dlogd.process.kill()
+        dlogd.process.wait()
+        assert place.bundles('sim0') == []
+        wait_for('its children to end', lambda: not [
+            pid for pid in children if os.path.exists('/proc/' + pid)])
+        place.watch()
+        assert half[0] not in place.listed('sim0')
+        # It takes the evidence it did not take before.
+        assert incident(place.wait_bundle('sim0', 'panicked'))['complete']
 
 
 @case
 def bundles_are_found_again():
-    with Simulated('--guests', '3') as sim, Monitor(sim.folder) as monitor:
-        wait_for('the guests', lambda: 'sim2' in monitor.said())
+    with Kept() as place:
+        sims = place.sims('--guests', '3')
+        dlogd = place.watch()
         for n in range(3):
-            sim.tell('panic sim%d' % n)
-            monitor.wait_bundle('sim%d' % n, 'panicked')
-        monitor.stop()
-        with open(monitor.config, 'w') as f:
-            f.write('[incidents]\nmax = 2\n')
-        monitor.start()
-        wait_for('the oldest to go', lambda: not monitor.bundles('sim0'))
-        assert len(monitor.bundles('sim1')) == 1
-        assert len(monitor.bundles('sim2')) == 1
+            sims.do('panic sim%d' % n)
+            place.wait_bundle('sim%d' % n, 'panicked')
+        assert dlogd.stop() == 0
+        place.watch(config='[incidents]\nmax = 2\n')
+        assert [len(place.bundles('sim%d' % n)) for n in range(3)] == [0, 1, 1]
 
 
 class Watched(World):
     """A real guest under dlogd, as guest "region"."""
 
-    def __init__(self, config='', **world):
-        super().__init__(qemu_args=world.pop('qemu_args', ()), **world)
+    def __init__(self, config='', qemu_args=(), **world):
+        super().__init__(**world)
         socket = os.path.join(self.folder, 'region.qmp')
-        self.guest.qemu_args += ['-qmp', 'unix:%s,server=on,wait=off' % socket]
-        self.monitor = Monitor(self.folder, config)
+        self.guest.qemu_args += ['-qmp', 'unix:%s,server=on,wait=off' % socket,
+                                 *qemu_args]
+        self.place = Kept()
+        self.config = config
 
     def __enter__(self):
         super().__enter__()
-        self.monitor.start()
+        self.dlogd = self.place.watch('--regions', self.folder,
+                                      config=self.config)
         return self
 
     def __exit__(self, *args):
-        self.monitor.__exit__(*args)
+        self.place.__exit__(*args)
         super().__exit__(*args)
 
 
@@ -234,11 +173,11 @@ def hung_guest_in_three_heartbeats():
         w.load_test()
         w.guest.must('echo before the hang > /dev/kmsg')
         time.sleep(3)           # so that dlogd has seen it alive
-        assert w.monitor.listed('region') == [], w.monitor.said()
+        assert w.place.listed('region') == []
         old = tool('dlog-read', '--regs', w.region)
         begin = time.monotonic()
         w.die('hang-all')
-        bundle = w.monitor.wait_bundle('region', 'hung')
+        bundle = w.place.wait_bundle('region', 'hung')
         took = time.monotonic() - begin
         about = incident(bundle)
         print('bundle %.2f s after the hang was asked for; the incident took '
@@ -272,7 +211,7 @@ def panicked_guest_is_reset_by_policy():
         w.guest.must('modprobe pvpanic; modprobe pvpanic-mmio || true')
         time.sleep(2)
         w.die('panic')
-        bundle = w.monitor.wait_bundle('region', 'panicked')
+        bundle = w.place.wait_bundle('region', 'panicked')
         w.guest.wait_ready()
         w.guest.must('true')
         about = wait_for('the reset to be noted', lambda: [

@@ -17,9 +17,17 @@
 
 #include "incident.h"
 
+#define ANSWER_MS 200
 #define PATIENCE_S 5 /* at the end: to finish what was begun; then to give up */
 
 /* ---- results ---- */
+
+static void history_free(struct job *job)
+{
+	for (uint32_t i = 0; i < job->nr_history; i++)
+		free(job->history[i].json);
+	job->nr_history = 0;
+}
 
 static void job_free(struct job *job)
 {
@@ -29,8 +37,7 @@ static void job_free(struct job *job)
 	free(job->region);
 	free(job->hook);
 	free(job->error);
-	for (uint32_t i = 0; i < job->nr_history; i++)
-		free(job->history[i].json);
+	history_free(job);
 	sink_free(&job->missing);
 	if (job->vm)
 		vm_put(job->vm);
@@ -82,6 +89,59 @@ void job_tell(struct job *job, enum job_phase phase, uint64_t bytes)
 	monitor_post(all->m, incidents_progress, all->m);
 }
 
+static int copy_history(struct job *job, const struct guest *g)
+{
+	uint32_t n = g->nr_history < HISTORY ? g->nr_history : HISTORY;
+
+	for (uint32_t i = 0; i < n; i++) {
+		const struct history_entry *h =
+			&g->history[(g->nr_history - n + i) % HISTORY];
+		struct history_entry *to = &job->history[job->nr_history];
+
+		to->real = h->real;
+		to->json = strdup(h->json);
+		if (!to->json)
+			return -ENOMEM;
+		job->nr_history++;
+	}
+	return 0;
+}
+
+/*
+ * The guest's own status is often seen before the VMM's events come: those
+ * that came while the region was copied belong to the bundle.
+ */
+void job_ask_history(struct job *job)
+{
+	struct incidents *all = job->all;
+	uint64_t until = clock_ns(CLOCK_MONOTONIC) + ANSWER_MS * MS;
+	const struct timespec limit = { .tv_sec = (time_t)(until / SECOND),
+					.tv_nsec = (long)(until % SECOND) };
+	int ret = 0;
+
+	pthread_mutex_lock(&all->lock);
+	job->phase = JOB_ASKS;
+	pthread_mutex_unlock(&all->lock);
+	monitor_post(all->m, incidents_progress, all->m);
+	pthread_mutex_lock(&all->lock);
+	while (job->phase == JOB_ASKS && !ret)
+		ret = pthread_cond_clockwait(&all->answered, &all->lock,
+					     CLOCK_MONOTONIC, &limit);
+	job->phase = JOB_RUNNING;
+	pthread_mutex_unlock(&all->lock);
+}
+
+/* With the lock: until then the worker does not look. */
+static void job_answer(struct job *job, const struct guest *g)
+{
+	if (g) {
+		history_free(job);
+		copy_history(job, g);
+	}
+	job->phase = JOB_RUNNING;
+	pthread_cond_broadcast(&job->all->answered);
+}
+
 static void job_announce(struct job *job)
 {
 	struct monitor *m = job->all->m;
@@ -126,12 +186,14 @@ static const char *job_later(const struct job *job, char *buf, size_t size)
 /* Take over what @job told; true: it is finished. */
 static bool job_progress(struct job *job)
 {
+	struct guest *g = guest_find(job->all->m, job->guest, false);
 	struct incident *inc = &job->entry->pub;
 	enum job_phase phase;
 	char text[4096];
-	struct guest *g;
 
 	pthread_mutex_lock(&job->all->lock);
+	if (job->phase == JOB_ASKS)
+		job_answer(job, g);
 	phase = job->phase;
 	if (phase >= JOB_STORED && job->error) {
 		free(inc->error);
@@ -144,7 +206,6 @@ static bool job_progress(struct job *job)
 		return false;
 	if (!job->announced && (job->actions & ACT_EVIDENCE))
 		job_announce(job);
-	g = guest_find(job->all->m, job->guest, false);
 	if (g)
 		web_changed(job->all->m, g);
 	if (phase != JOB_FINISHED)
@@ -332,24 +393,6 @@ static char *make_id(const struct job *job)
 	return id;
 }
 
-static int copy_history(struct job *job, const struct guest *g)
-{
-	uint32_t n = g->nr_history < HISTORY ? g->nr_history : HISTORY;
-
-	for (uint32_t i = 0; i < n; i++) {
-		const struct history_entry *h =
-			&g->history[(g->nr_history - n + i) % HISTORY];
-		struct history_entry *to = &job->history[job->nr_history];
-
-		to->real = h->real;
-		to->json = strdup(h->json);
-		if (!to->json)
-			return -ENOMEM;
-		job->nr_history++;
-	}
-	return 0;
-}
-
 static char *copy_text(const char *text, bool *failed)
 {
 	char *copy = text ? strndup(text, TEXT_MAX - 1) : NULL;
@@ -501,6 +544,7 @@ static void incidents_free(struct incidents *all)
 	}
 	if (all->root >= 0)
 		close(all->root);
+	pthread_cond_destroy(&all->answered);
 	pthread_mutex_destroy(&all->lock);
 	free(all->path);
 	free(all);
@@ -528,6 +572,7 @@ int incidents_start(struct monitor *m)
 	all->m = m;
 	all->root = -1;
 	pthread_mutex_init(&all->lock, NULL);
+	pthread_cond_init(&all->answered, NULL);
 	all->path = realpath(m->cfg.bundles, NULL);
 	ret = all->path ? store_open(all) : -errno;
 	if (ret) {

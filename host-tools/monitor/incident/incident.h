@@ -57,7 +57,12 @@ struct entry {
 	uint64_t size; /* bytes of disk */
 };
 
-enum job_phase { JOB_QUEUED, JOB_RUNNING, JOB_STORED, JOB_FINISHED };
+enum job_phase {
+	JOB_RUNNING,
+	JOB_ASKS, /* the main thread for the VMM's newest events */
+	JOB_STORED,
+	JOB_FINISHED
+};
 
 /* One of the actions, for incident.json. */
 struct step {
@@ -105,6 +110,7 @@ struct job {
 	uint64_t real, keep_free, bundles_bytes, bundles_max, log_lines;
 	uint8_t uuid[16];
 	struct vm *vm; /* a reference, or NULL */
+	/* the main thread's while the job asks */
 	struct history_entry history[HISTORY];
 	uint32_t nr_history;
 
@@ -130,6 +136,7 @@ struct incidents {
 	char *path; /* of the bundles, absolute */
 	int root; /* opened and locked, -1: cannot be used */
 	pthread_mutex_t lock;
+	pthread_cond_t answered; /* a job that asked */
 	struct entry *list; /* newest first; by its pub.next */
 	struct of_guest *guests;
 	struct job *queue, *running;
@@ -150,6 +157,9 @@ static inline struct entry *entry_next(const struct entry *e)
  * or there is nothing more to do; the job is gone then.
  */
 void job_tell(struct job *job, enum job_phase phase, uint64_t bytes);
+
+/* job->history as it is now, if the main thread is quick to tell. */
+void job_ask_history(struct job *job);
 
 /* ---- work.c ---- */
 

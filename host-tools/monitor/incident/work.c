@@ -95,6 +95,7 @@ static int step_evidence(struct job *job, char *why, size_t size)
 		goto out;
 	region_copy(job);
 	job_decode(job);
+	job_ask_history(job);
 	job_history(job);
 	job_registers(job);
 	job_host(job);
