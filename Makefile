@@ -13,23 +13,25 @@ SOVERSION := 0
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Werror
 SAN ?=
 CPPFLAGS += -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DDLOG_VERSION='"$(VERSION)"' \
-	-Ishared-abi -Ihost-tools/lib -Ihost-tools/common -Ihost-tools
+	-Ishared-abi -Ihost-tools/lib -Ihost-tools/common -Ihost-tools \
+	$(shell pkg-config --cflags libxml-2.0 2>/dev/null)
 CFLAGS ?= -O2 -g
 ALL_CFLAGS = -std=gnu11 -fvisibility=hidden -fPIC $(WARN) $(SAN) $(CFLAGS) -MMD -MP
 
 # ---- host programs: one folder of host-tools each ----
 
-PROGS := create read qemu monitor
+PROGS := create read qemu monitor libvirt
 NAME_monitor := dlogd
 NAME_libvirt := dlog-virt
 name = $(or $(NAME_$(1)),dlog-$(1))
 # All C files of host-tools/NAME and of the folders in it.
-sources = $(wildcard host-tools/$(1)/*.c host-tools/$(1)/*/*.c)
+sources = $(wildcard host-tools/$(1)/*.c host-tools/$(1)/*/*.c) $(ALSO_$(1))
+ALSO_monitor := host-tools/libvirt/domxml.c
 BINS := $(foreach p,$(PROGS),$(B)/bin/$(call name,$(p)))
 LIB_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(wildcard host-tools/lib/*.c))
 LIBS := $(B)/lib/libdlog.a $(B)/lib/libdlog.so.$(VERSION)
 LDLIBS_qemu := -ljansson
-LDLIBS_monitor := -lsystemd -ljansson -lmicrohttpd -lnats -lvirt -lvirt-qemu -lssl -lcrypto -lpthread
+LDLIBS_monitor := -lsystemd -ljansson -lmicrohttpd -lnats -lvirt -lvirt-qemu -lxml2 -lssl -lcrypto -lpthread
 LDLIBS_libvirt := -lvirt -lxml2
 COMMON_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(wildcard host-tools/common/*.c))
 UNIT := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/*.c))
@@ -83,6 +85,15 @@ $(STRESS): $(B)/tests/stress/%: $(B)/obj/tests/stress/%.o $(B)/lib/libdlog.a
 	@mkdir -p $(@D)
 	@echo "  LD      $@"
 	$(Q)$(CC) $(SAN) -o $@ $^ $(LDFLAGS) -lpthread
+
+# Parts of dlogd with the rest of it played by tests/monitor/stand.c.
+$(B)/tests/monitor/test_incident: $(patsubst %.c,$(B)/obj/%.o,$(wildcard host-tools/monitor/incident/*.c) \
+		tests/monitor/test_incident.c tests/monitor/stand.c) $(COMMON_OBJ) $(B)/lib/libdlog.a
+	@mkdir -p $(@D)
+	@echo "  LD      $@"
+	$(Q)$(CC) $(SAN) -o $@ $^ $(LDFLAGS) -lcmocka -ljansson -lpthread
+
+tools: $(B)/tests/monitor/test_incident
 
 # ---- test programs ----
 
@@ -211,11 +222,14 @@ lint:
 # ---- install ----
 
 DATADIR := $(DESTDIR)$(PREFIX)/share
+SYSTEMD ?= $(PREFIX)/lib/systemd
+SYSUSERS ?= $(PREFIX)/lib/sysusers.d
 DKMS := $(DESTDIR)/usr/src/dlog-$(VERSION)
 
 install: host
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig \
-		$(DESTDIR)$(PREFIX)/include/dlog $(DATADIR)/man/man1 \
+		$(DESTDIR)$(PREFIX)/include/dlog \
+		$(DATADIR)/man/man1 $(DATADIR)/man/man5 $(DATADIR)/man/man8 \
 		$(DATADIR)/bash-completion/completions
 	install -m 755 $(BINS) $(DESTDIR)$(PREFIX)/bin
 	install -m 644 $(B)/lib/libdlog.a $(DESTDIR)$(PREFIX)/lib
@@ -225,9 +239,18 @@ install: host
 	install -m 644 $(B)/lib/dlog.pc $(DESTDIR)$(PREFIX)/lib/pkgconfig
 	install -m 644 host-tools/lib/dlog.h shared-abi/*.h $(DESTDIR)$(PREFIX)/include/dlog
 	install -m 644 docs/man/*.1 $(DATADIR)/man/man1
+	install -m 644 docs/man/*.5 $(DATADIR)/man/man5
+	install -m 644 docs/man/*.8 $(DATADIR)/man/man8
+	install -d $(DESTDIR)$(SYSTEMD)/system $(DESTDIR)$(SYSUSERS) $(DATADIR)/dlog
+	sed 's|@PREFIX@|$(PREFIX)|' host-tools/monitor/systemd/dlogd.service.in \
+		> $(DESTDIR)$(SYSTEMD)/system/dlogd.service
+	install -m 644 host-tools/monitor/systemd/dlog.sysusers $(DESTDIR)$(SYSUSERS)/dlog.conf
+	install -m 644 host-tools/monitor/dlogd.conf $(DATADIR)/dlog/dlogd.conf.example
 	install -m 644 host-tools/completion/dlog $(DATADIR)/bash-completion/completions/dlog-read
 	ln -sf dlog-read $(DATADIR)/bash-completion/completions/dlog-create
 	install -m 644 host-tools/completion/dlog-qemu $(DATADIR)/bash-completion/completions
+	install -d $(DATADIR)/dlog
+	install -m 644 host-tools/gdb/*.py $(DATADIR)/dlog
 	install -d $(DKMS)/include/linux $(DKMS)/shared-abi
 	install -m 644 guest-patch/linux/*.[ch] guest-patch/linux/Kbuild \
 		guest-patch/linux/Makefile guest-patch/linux/dkms.conf $(DKMS)

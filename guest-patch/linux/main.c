@@ -12,6 +12,7 @@
 #include <linux/bitmap.h>
 #include <linux/dlog.h>
 #include <linux/fs.h>
+#include <linux/kprobes.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/slab.h>
@@ -193,6 +194,27 @@ static void dlog_get_boot_id(u8 *id)
 	export_uuid(id, &uuid);
 }
 
+/*
+ * Where the kernel's text lies, so that a debugger can tell by how much it was
+ * moved.  _stext is not exported to modules; a probe that is never armed
+ * finds it.
+ */
+static u64 dlog_kernel_text(void)
+{
+	struct kprobe probe = {
+		.symbol_name = "_stext",
+		.flags = KPROBE_FLAG_DISABLED,
+	};
+	u64 text;
+
+	if (register_kprobe(&probe))
+		return 0;
+	/* A probe may lie behind the instruction that marks an entry. */
+	text = (unsigned long)probe.addr & PAGE_MASK;
+	unregister_kprobe(&probe);
+	return text;
+}
+
 static void dlog_rejoin_cpu(void *unused)
 {
 	struct dlog_ring *r = raw_cpu_read(dlog_cpu_ring);
@@ -246,6 +268,7 @@ static int dlog_adopt(void)
 	}
 	info.time = dlog_clock();
 	info.real = ktime_get_real_ns();
+	info.kernel_text = dlog_kernel_text();
 	dlog_get_boot_id(info.boot_id);
 	strscpy(info.release, init_utsname()->release, sizeof(info.release));
 	strscpy(info.machine, init_utsname()->machine, sizeof(info.machine));

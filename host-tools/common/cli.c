@@ -2,9 +2,12 @@
 /*
  * cli.c - see cli.h.
  */
+#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "cli.h"
 
@@ -13,6 +16,40 @@ int cli_wrong(const char *program, const char *what, const char *arg,
 {
 	fprintf(stderr, "%s: '%s' is no %s: %s\n", program, arg, what, help);
 	return -EINVAL;
+}
+
+/* Digits alone: strtoull would take signs and blanks. */
+static int parse_number(const char *text, uint64_t *v, char **end)
+{
+	if (!isdigit((unsigned char)*text))
+		return -EINVAL;
+	errno = 0;
+	*v = strtoull(text, end, 10);
+	return errno ? -EINVAL : 0;
+}
+
+int cli_parse_size(const char *program, const char *text, uint64_t *size)
+{
+	static const char units[] = "KMGT";
+	const char *unit;
+	char *end;
+	int shift = 0;
+
+	if (parse_number(text, size, &end))
+		goto bad;
+	if (*end) {
+		unit = strchr(units, toupper((unsigned char)*end));
+		if (!unit || (end[1] && strcmp(end + 1, "iB")))
+			goto bad;
+		shift = 10 * (int)(unit - units + 1);
+	}
+	if (!*size || *size > UINT64_MAX >> shift)
+		goto bad;
+	*size <<= shift;
+	return 0;
+bad:
+	return cli_wrong(program, "size", text,
+			 "a number with K, M, G or T, as in 64M");
 }
 
 struct cli_size cli_size(uint64_t bytes)

@@ -16,6 +16,12 @@
 int cli_wrong(const char *program, const char *what, const char *arg,
 	      const char *help);
 
+/*
+ * "64M" in bytes: a number alone or with K, M, G or T, powers of 1024, "iB" may
+ * follow.  -EINVAL after a message.
+ */
+int cli_parse_size(const char *program, const char *text, uint64_t *size);
+
 struct cli_size {
 	char s[32];
 };

@@ -83,30 +83,6 @@ static int parse_number(const char *text, uint64_t *v, char **end)
 	return errno ? -EINVAL : 0;
 }
 
-static int parse_size(const char *text, uint64_t *size)
-{
-	static const char units[] = "KMGT";
-	const char *unit;
-	char *end;
-	int shift = 0;
-
-	if (parse_number(text, size, &end))
-		goto bad;
-	if (*end) {
-		unit = strchr(units, toupper((unsigned char)*end));
-		if (!unit || (end[1] && strcmp(end + 1, "iB")))
-			goto bad;
-		shift = 10 * (int)(unit - units + 1);
-	}
-	if (!*size || *size > UINT64_MAX >> shift)
-		goto bad;
-	*size <<= shift;
-	return 0;
-bad:
-	return cli_wrong(PROGRAM, "size", text,
-			 "a number with K, M, G or T, as in 64M");
-}
-
 static int parse_count(const char *text, uint32_t *n)
 {
 	uint64_t v;
@@ -161,7 +137,7 @@ static int parse_one(struct options *o, int c)
 
 	switch (c) {
 	case 's':
-		return parse_size(optarg, &a->size);
+		return cli_parse_size(PROGRAM, optarg, &a->size);
 	case 'r':
 		return parse_count(optarg, &a->rings);
 	case 'l':
@@ -175,7 +151,7 @@ static int parse_one(struct options *o, int c)
 		o->quiet = true;
 		return 0;
 	case OPT_SUBBUF:
-		ret = parse_size(optarg, &size);
+		ret = cli_parse_size(PROGRAM, optarg, &size);
 		if (!ret && size > UINT32_MAX)
 			return cli_wrong(PROGRAM, "sub-buffer size", optarg,
 					 "4K to 64K");
@@ -186,7 +162,7 @@ static int parse_one(struct options *o, int c)
 	case OPT_BOOTS:
 		return parse_count(optarg, &a->boots);
 	case OPT_CATALOG:
-		return parse_size(optarg, &a->catalog);
+		return cli_parse_size(PROGRAM, optarg, &a->catalog);
 	case OPT_IVSHMEM:
 		o->ivshmem = true;
 		return 0;

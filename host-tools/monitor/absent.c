@@ -9,16 +9,6 @@
 
 #define ABSENT __attribute__((weak))
 
-ABSENT int dlog_get_beats(struct dlog *d, struct dlog_beat *beats, uint32_t n)
-{
-	struct dlog_info info;
-
-	dlog_get_info(d, &info);
-	for (uint32_t i = 0; i < n; i++)
-		dlog_get_beat(d, i, &beats[i]);
-	return (int)info.nr_cpus;
-}
-
 ABSENT int incidents_start(struct monitor *m)
 {
 	(void)m;

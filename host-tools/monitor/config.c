@@ -47,6 +47,7 @@ static const struct key keys[] = {
 	{ "incidents", "max", SIZE, CFG(bundles_max), 1, 1000000 },
 	{ "incidents", "max-bytes", SIZE, CFG(bundles_bytes), 1, UINT64_MAX },
 	{ "incidents", "keep-free", SIZE, CFG(keep_free), 0, UINT64_MAX },
+	{ "incidents", "log-lines", SIZE, CFG(log_lines), 1, 1000000000 },
 	{ "incidents", "hook", PATH, CFG(hook), 0, 0 },
 	{ "incidents", "nmi-wait-ms", NUMBER, CFG(nmi_wait_ms), 0, 60000 },
 	{ "hang", "periods", TENTHS, CFG(hang_periods_x10), 15, 10000 },
@@ -550,6 +551,7 @@ static void defaults(struct config *cfg)
 	cfg->bundles_max = 100;
 	cfg->bundles_bytes = UINT64_C(10) << 30;
 	cfg->keep_free = UINT64_C(1) << 30;
+	cfg->log_lines = 20000;
 	cfg->nmi_wait_ms = 500;
 	cfg->hang_periods_x10 = 20;
 	cfg->listen = strdup("127.0.0.1:9464");

@@ -150,6 +150,7 @@ struct config {
 	char *bundles; /* /var/lib/dlog/incidents */
 	uint64_t bundles_max, bundles_bytes; /* 100, 10 GiB */
 	uint64_t keep_free; /* bytes that stay free on that disk, 1 GiB */
+	uint64_t log_lines; /* records in log.txt and log.json, 20000 */
 	char *hook; /* program, NULL */
 	uint32_t nmi_wait_ms; /* for registers after an NMI, at most: 500 */
 	/* [hang] */

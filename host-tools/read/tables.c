@@ -103,6 +103,15 @@ bool tell_stale(struct source *src)
 	return true;
 }
 
+/* A word as "0x0123456789abcdef": jq's numbers cannot hold it. */
+static void json_pair_hex(struct json *j, const char *key, uint64_t v)
+{
+	char word[20];
+
+	snprintf(word, sizeof(word), "0x%016" PRIx64, v);
+	json_pair_text(j, key, word);
+}
+
 /* ---- --list-boots ---- */
 
 static void boots_json(struct view *v, struct source *src, int i)
@@ -121,6 +130,8 @@ static void boots_json(struct view *v, struct source *src, int i)
 	json_key(&j, "boot_id");
 	json_hex(&j, b->boot_id, sizeof(b->boot_id));
 	json_pair_real(&j, "started", b->start_real);
+	if (b->kernel_text)
+		json_pair_hex(&j, "kernel_text", b->kernel_text);
 	json_key(&j, "latest");
 	json_bool(&j, latest);
 	json_pair_text(&j, "status", dlog_status_name(b->end_status));
@@ -612,7 +623,6 @@ static void regs_json(struct view *v, struct source *src,
 		      const struct dlog_reg_entry *r)
 {
 	struct json j = { .s = v->out };
-	char word[20];
 
 	json_open(&j, '{');
 	json_pair_text(&j, "file", src->path);
@@ -621,10 +631,8 @@ static void regs_json(struct view *v, struct source *src,
 	json_pair_time(&j, "time", r->time);
 	json_pair_text(&j, "reason", dlog_status_name(r->reason));
 	json_pair(&j, "machine", r->machine);
-	for (int i = 0; r->machine == 62 && i < 8; i++) {
-		snprintf(word, sizeof(word), "0x%016" PRIx64, r->control[i]);
-		json_pair_text(&j, control_name[i], word);
-	}
+	for (int i = 0; r->machine == 62 && i < 8; i++)
+		json_pair_hex(&j, control_name[i], r->control[i]);
 	json_key(&j, "prstatus");
 	json_hex(&j, r->prstatus, r->prstatus_size);
 	json_close(&j, '}');

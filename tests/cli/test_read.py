@@ -353,6 +353,7 @@ def list_boots():
            o['last_time']) for o in got],
          [(1, 1, '6.1.0-56-amd64', 'running', False, 2),
           (2, 0, '6.12.0', 'panic', True, 9)])
+    same({o['kernel_text'] for o in got}, {'0xffffffff81000000'})
 
 
 LOSSES = '''

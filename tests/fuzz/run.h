@@ -23,6 +23,29 @@
 		}                                                              \
 	} while (0)
 
+/* A follower that begins at @place reads at most @most entries. */
+static inline size_t run_places(struct dlog *d, struct dlog_place *place,
+				size_t n, uint64_t most, uint64_t most_records)
+{
+	struct dlog_reader *r;
+	struct dlog_entry e;
+	uint64_t got = 0;
+
+	MUST(!dlog_reader_new(&r, &d, 1, DLOG_READER_FOLLOW, NULL));
+	MUST(!dlog_reader_seek(r, 0, place, n));
+	while (got < most && dlog_reader_next(r, &e, 0) > 0)
+		got++;
+	/*
+	 * A record proves itself at one position, and comes at most once by
+	 * the main place and once by each late one.  (A follower finds more
+	 * than loss counts where later STARTs contradict the ring's end.)
+	 */
+	MUST(got <= most_records * DLOG_PLACES_MAX);
+	n = dlog_reader_tell(r, 0, place, 64);
+	dlog_reader_free(r);
+	return n < 64 ? n : 64;
+}
+
 /* Read the whole region; @see is called for each entry, may be NULL. */
 static inline void
 run_region(const void *mem, size_t size,
@@ -39,8 +62,10 @@ run_region(const void *mem, size_t size,
 	struct dlog_reg_entry regs;
 	struct dlog_event_desc desc;
 	uint64_t told = 0, got = 0;
+	struct dlog_place place[64];
 	char text[512];
 	struct dlog *d;
+	size_t places;
 	int n;
 
 	memset(&err, 0, sizeof(err));
@@ -93,6 +118,12 @@ run_region(const void *mem, size_t size,
 		got++;
 	MUST(!n && got <= told);
 	dlog_reader_free(r);
+	places = run_places(d, place, 0, 5, size / DLOG_HDR);
+	run_places(d, place, places, UINT64_MAX, size / DLOG_HDR);
+	/* Places that somebody made up. */
+	memcpy(place, (const uint8_t *)mem + info.ring_size % 4096,
+	       sizeof(place));
+	run_places(d, place, 64, UINT64_MAX, size / DLOG_HDR);
 	free(boots);
 	free(loss);
 	dlog_close(d);
