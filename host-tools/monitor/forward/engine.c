@@ -13,6 +13,7 @@
  */
 #include <errno.h>
 #include <fnmatch.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <syslog.h>
 #include <time.h>
@@ -27,6 +28,7 @@
 #define BACKOFF_MOST_MS 10000u
 #define NAP_NS (10 * MS) /* nobody is looked at more often */
 #define SYNC_NS SECOND
+#define TRIM_NS (20 * SECOND) /* after news: parked readers' buffers go back */
 #define LEAVE_NS (600 * SECOND) /* a guest that has gone is read for so long */
 
 /* ---- the list of followers ---- */
@@ -146,6 +148,7 @@ static void followers_update(struct forwarder *f)
 	pthread_mutex_unlock(&f->lock);
 	if (roll) {
 		followers_match(f, roll);
+		f->trim_at = clock_ns(CLOCK_MONOTONIC) + TRIM_NS;
 		roll_put(f->fw, roll);
 	}
 }
@@ -284,8 +287,11 @@ static void batch_safe(struct forwarder *f, uint32_t told)
 		f->queue_n--;
 	}
 	pthread_mutex_unlock(&f->lock);
-	for (size_t i = 0; i < f->nr_followers; i++)
+	for (size_t i = 0; i < f->nr_followers; i++) {
+		if (f->follower[i]->moved)
+			f->trim_at = clock_ns(CLOCK_MONOTONIC) + TRIM_NS;
 		follower_commit(f->follower[i]);
+	}
 	f->backoff_ms = BACKOFF_FIRST_MS;
 }
 
@@ -333,6 +339,15 @@ static void forwarder_sync(struct forwarder *f, uint64_t now)
 		cursor_sync(&f->follower[i]->cursor);
 }
 
+/* Many readers that became idle leave much of malloc's memory unused. */
+static void forwarder_trim(struct forwarder *f, uint64_t now)
+{
+	if (f->trim_at && now > f->trim_at) {
+		malloc_trim(0);
+		f->trim_at = 0;
+	}
+}
+
 static void forwarder_sleep(struct forwarder *f)
 {
 	uint64_t until = f->try_at, now = clock_ns(CLOCK_MONOTONIC);
@@ -367,6 +382,7 @@ static void forwarder_round(struct forwarder *f)
 	}
 	followers_leave(f, clock_ns(CLOCK_MONOTONIC));
 	forwarder_sync(f, clock_ns(CLOCK_MONOTONIC));
+	forwarder_trim(f, clock_ns(CLOCK_MONOTONIC));
 	if (ret <= 0)
 		forwarder_sleep(f);
 }

@@ -21,7 +21,7 @@
 #include "forward.h"
 
 #define IDLE_FIRST_MS 10u
-#define IDLE_MOST_MS 250u
+#define IDLE_MOST_MS 500u
 #define AGAIN_MS 1000u /* after a region could not be read */
 #define BURST_NS SECOND
 

@@ -281,7 +281,7 @@ struct forwarder {
 	size_t turn;
 	bool open;
 	uint32_t backoff_ms;
-	uint64_t try_at, sync_at;
+	uint64_t try_at, sync_at, trim_at;
 };
 
 void *forwarder_main(void *arg);
