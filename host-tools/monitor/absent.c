@@ -105,30 +105,3 @@ ABSENT void source_libvirt_stop(struct monitor *m)
 {
 	(void)m;
 }
-
-ABSENT int qmp_open(struct qmp **out, struct guest *g, const char *path)
-{
-	(void)out, (void)g, (void)path;
-	return -EOPNOTSUPP;
-}
-
-ABSENT void qmp_close(struct qmp *q)
-{
-	(void)q;
-}
-
-ABSENT void qmp_retry(struct qmp *q)
-{
-	(void)q;
-}
-
-ABSENT int control_start(struct monitor *m)
-{
-	(void)m;
-	return 0;
-}
-
-ABSENT void control_stop(struct monitor *m)
-{
-	(void)m;
-}

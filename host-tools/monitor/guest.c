@@ -311,8 +311,8 @@ static void set_state(struct guest *g, enum state st)
 	g->state_since = clock_ns(CLOCK_REALTIME);
 }
 
-/* What the status word says of a guest that runs. */
-enum state guest_status_state(const struct guest *g)
+/* What the status word says of a guest whose VMM runs. */
+static enum state status_state(const struct guest *g)
 {
 	if (!g->d || !g->live.boot || g->rebooting)
 		return ST_BOOTING;
@@ -340,6 +340,23 @@ enum state guest_status_state(const struct guest *g)
 	}
 }
 
+void guest_refresh(struct guest *g)
+{
+	if (!g->alive)
+		return;
+	if (g->vm && !g->vm_running && g->state != ST_PANICKED)
+		set_state(g, ST_PAUSED);
+	else
+		set_state(g, status_state(g));
+}
+
+void guest_set_off(struct guest *g, bool doubt)
+{
+	g->alive = doubt;
+	set_state(g, doubt ? ST_UNKNOWN : ST_OFF);
+	web_changed(g->m, g);
+}
+
 static void change_state(struct guest *g, enum event ev)
 {
 	switch (ev) {
@@ -347,11 +364,11 @@ static void change_state(struct guest *g, enum event ev)
 		g->alive = true;
 		g->shutdown_seen = false;
 		g->incident_mask = 0;
-		set_state(g, guest_status_state(g));
+		guest_refresh(g);
 		break;
 	case EV_BOOTED:
 		g->rebooting = false;
-		set_state(g, guest_status_state(g));
+		guest_refresh(g);
 		break;
 	case EV_PANICKED:
 	case EV_CRASH_LOADED:
@@ -362,6 +379,7 @@ static void change_state(struct guest *g, enum event ev)
 		break;
 	case EV_RESET:
 	case EV_REBOOT:
+		g->alive = true; /* a VMM that stayed after a shutdown */
 		g->rebooting = true;
 		g->stale_cpus = 0;
 		set_state(g, ST_BOOTING);
@@ -379,8 +397,7 @@ static void change_state(struct guest *g, enum event ev)
 		break;
 	case EV_RESUMED:
 	case EV_RECOVERED:
-		if (g->state != ST_OFF)
-			set_state(g, guest_status_state(g));
+		guest_refresh(g);
 		break;
 	case EV_LOST:
 		if (!g->alive)
@@ -426,6 +443,8 @@ static bool told_before(const struct guest *g, enum event ev)
 
 	if (ev == EV_STARTED)
 		return g->alive;
+	if (ev == EV_VMM_GONE)
+		return !g->alive;
 	if (ev == EV_PANICKED && g->incident_mask & BIT(EV_CRASH_LOADED) &&
 	    g->incident_boot == g->boot)
 		return true;

@@ -191,6 +191,7 @@ struct vm_ops {
 	 * with the VMM's own words in the log.  Texts are free()d by the
 	 * caller and at most 4 MiB.
 	 */
+	/* @state is "running", or any other word when it does not run. */
 	int (*status)(struct vm *vm, char *state, size_t size, int timeout_ms);
 	int (*inject_nmi)(struct vm *vm, int timeout_ms);
 	int (*registers)(struct vm *vm, char **text, int timeout_ms);
@@ -258,14 +259,15 @@ struct guest {
 	char why_bad[256];
 	struct guest *next;
 	uint32_t users; /* sources that hold it: not to be forgotten */
-	bool alive; /* EV_STARTED was told, its end was not */
+	bool alive; /* its VMM is there, as far as anything says so */
 	bool rebooting; /* reset: no heartbeats until a new boot begins */
 	dev_t dev; /* of the open region file */
 	ino_t ino;
 	/* no more than so many events of one guest are told in a while */
 	uint64_t quota_from;
 	uint32_t quota_used;
-	struct watched *watched; /* watch.c's own */
+	uint64_t look_due; /* watch.c: CLOCK_MONOTONIC ns of the next look */
+	struct watched *watched; /* watch.c's own, while the region is open */
 };
 
 /*
@@ -287,8 +289,10 @@ void guest_set_vm(struct guest *g, struct vm *vm);
  * incident, unless the same was already one in this boot.
  */
 void guest_event(struct guest *g, enum event ev, const char *detail);
-/* What the status word says of a guest whose VMM runs. */
-enum state guest_status_state(const struct guest *g);
+/* Its state anew, from what the status word and its VMM say. */
+void guest_refresh(struct guest *g);
+/* Nobody has its region in use; or with @doubt, nothing shows what it does. */
+void guest_set_off(struct guest *g, bool doubt);
 void guests_free(struct monitor *m);
 /* Keep a VMM's event for bundles. */
 void guest_history(struct guest *g, const char *json, size_t len);
@@ -315,6 +319,8 @@ void qmp_close(struct qmp *q);
 const char *qmp_path(const struct qmp *q);
 /* Its socket was made anew: connect at once. */
 void qmp_retry(struct qmp *q);
+/* Connected, or about to find out whether its VMM has gone. */
+bool qmp_busy(const struct qmp *q);
 
 int source_files_start(struct monitor *m); /* directories, [guest] sections */
 void source_files_rescan(struct monitor *m);

@@ -742,7 +742,7 @@ static void make_guest(struct sim *s, uint32_t n)
 	struct dlog_create_args args = { .size = o.size, .rings = o.rings };
 	struct dlog_error err;
 	struct stat st;
-	int ret;
+	int ret, fd;
 
 	snprintf(s->name, sizeof(s->name), "sim%u", n);
 	snprintf(s->image, sizeof(s->image), "%.200s/%s.img", o.dir, s->name);
@@ -752,11 +752,13 @@ static void make_guest(struct sim *s, uint32_t n)
 	if (ret && ret != -EEXIST)
 		fail(s->image, err.text);
 	lock_region(s);
-	if (fstat(s->lock, &st))
+	/* A mapping keeps its file open, and a lock on that in force. */
+	fd = open(s->image, O_RDWR | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st))
 		fail(s->image, strerror(errno));
 	s->size = (size_t)st.st_size;
-	s->map = mmap(NULL, s->size, PROT_READ | PROT_WRITE, MAP_SHARED,
-		      s->lock, 0);
+	s->map = mmap(NULL, s->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	close(fd);
 	if (s->map == MAP_FAILED || dlog_region_open(&s->rg, s->map, s->size))
 		fail(s->image, "is no region");
 	if (s->rg.sb.nr_rings != o.rings || s->rg.sb.nr_cpus < o.rings)

@@ -54,6 +54,12 @@ struct source_files {
 	struct entry *entries;
 };
 
+static void scan_in(struct source_files *f, uint64_t usec)
+{
+	sd_event_source_set_time_relative(f->timer, usec);
+	sd_event_source_set_enabled(f->timer, SD_EVENT_ONESHOT);
+}
+
 /* ---- guests ---- */
 
 static struct entry *entry_for(struct source_files *f, const char *name)
@@ -130,8 +136,13 @@ static void lost_region(struct entry *e)
 	e->doubt = false;
 }
 
-static void lost_socket(struct entry *e)
+/* Somebody may have removed the socket of a VMM that lives on. */
+static void lost_socket(struct source_files *f, struct entry *e)
 {
+	if (e->q && qmp_busy(e->q)) {
+		scan_in(f, AGAIN_USEC);
+		return;
+	}
 	qmp_close(e->q);
 	e->q = NULL;
 	free(e->socket);
@@ -211,7 +222,7 @@ static void gone(struct source_files *f, const struct place *p,
 		if (e->region && !strcmp(e->region, path))
 			lost_region(e);
 		if (e->socket && !strcmp(e->socket, path))
-			lost_socket(e);
+			lost_socket(f, e);
 	}
 	drop_empty(f);
 }
@@ -306,6 +317,7 @@ static void scan_all(struct source_files *f)
 {
 	bool missing = false;
 
+	sd_event_source_set_enabled(f->timer, SD_EVENT_OFF);
 	for (struct entry *e = f->entries; e; e = e->next)
 		e->region_seen = e->socket_seen = false;
 	for (struct place *p = f->places; p; p = p->next) {
@@ -316,13 +328,11 @@ static void scan_all(struct source_files *f)
 		if (e->region && !e->region_seen)
 			lost_region(e);
 		if (e->socket && !e->socket_seen)
-			lost_socket(e);
+			lost_socket(f, e);
 	}
 	drop_empty(f);
-	sd_event_source_set_enabled(f->timer,
-				    missing ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
 	if (missing)
-		sd_event_source_set_time_relative(f->timer, AGAIN_USEC);
+		scan_in(f, AGAIN_USEC);
 }
 
 static int on_timer(sd_event_source *s, uint64_t usec, void *arg)
@@ -332,18 +342,12 @@ static int on_timer(sd_event_source *s, uint64_t usec, void *arg)
 	return 0;
 }
 
-static void scan_soon(struct source_files *f)
-{
-	sd_event_source_set_time_relative(f->timer, SOON_USEC);
-	sd_event_source_set_enabled(f->timer, SD_EVENT_ONESHOT);
-}
-
 static void one_event(struct source_files *f, const struct inotify_event *e)
 {
 	struct place *p = f->places;
 
 	if (e->mask & IN_Q_OVERFLOW) {
-		scan_soon(f);
+		scan_in(f, SOON_USEC);
 		return;
 	}
 	while (p && p->wd != e->wd)
@@ -354,7 +358,7 @@ static void one_event(struct source_files *f, const struct inotify_event *e)
 		if (!(e->mask & IN_IGNORED))
 			inotify_rm_watch(f->fd, p->wd);
 		p->wd = -1;
-		scan_soon(f);
+		scan_in(f, SOON_USEC);
 	} else if (!e->len) {
 		return;
 	} else if (e->mask & (IN_DELETE | IN_MOVED_FROM)) {

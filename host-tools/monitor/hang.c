@@ -1,0 +1,462 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * hang.c - is a CPU that has stopped beating hung?
+ *
+ * The driver beats once in each period P, in hard interrupt context.  A CPU
+ * whose count stands still keeps its interrupts off, or has been stopped; or
+ * nobody lets it run.  Only the first of these is the guest's own doing, and
+ * nothing in the region tells them apart.  So, before a word is said:
+ *
+ *  - A clock for each CPU runs from when its count was last seen to change.
+ *    At 2.0 P (config) it has missed one beat for certain: P is what lies
+ *    between two beats, up to P/8 more passes until we see one, what is left
+ *    is leeway.  A hang is then found 1 to 2.2 P after it began, which leaves
+ *    the rest of three periods for an NMI and a bundle.
+ *  - Suspicion begins at 60 % of that, so that the questions are answered
+ *    when the time is up: the VMM is asked whether it runs the guest
+ *    (query-status in a thread, never here), and the CPU time of its threads
+ *    is noted.
+ *  - No clock runs while the guest is paused, migrates or is saved: all begin
+ *    anew at its resume.  A VMM whose answer takes longer than P/2 has no
+ *    time for its guest either: the same.
+ *  - A VMM that was stopped by a signal, a debugger or a freezer, or one of
+ *    whose threads waited for a CPU instead of running, is a matter of the
+ *    host: the clocks begin anew.
+ *  - When we were late ourselves by more than P/2, so was probably everybody:
+ *    watch.c has the clocks begin anew.
+ *  - A guest that was reset, or that says it is rebooting, panicked or
+ *    leaving, need not beat until a new boot begins in the region.
+ *  - A guest whose heart we have never seen beat may have been reset before
+ *    we were there: it is given two minutes to boot.
+ *
+ * When some CPUs beat and others do not, the guest runs: nobody needs to be
+ * asked, only starvation be excluded.  When none beats and no VMM can be asked
+ * that says nothing: the guest may be off.  That is told as such, not as a
+ * hang.  A VMM that does not answer for five seconds is stuck itself.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include "watch.h"
+
+#define FIRST_BOOT (120 * SECOND)
+#define ANSWER_MS 5000
+#define SHORTEST (250 * MS) /* below that a busy host is no news */
+
+static int questions; /* threads under way, atomic */
+
+/* ---- asking the VMM ---- */
+
+struct question {
+	struct monitor *m;
+	struct vm *vm;
+	char *guest;
+	uint32_t number;
+	int ret;
+	bool runs;
+};
+
+static void answered(void *arg)
+{
+	struct question *q = arg;
+	struct guest *g = guest_find(q->m, q->guest, false);
+	struct watched *w = g ? g->watched : NULL;
+
+	if (w && w->question == q->number && w->answer == ASKING) {
+		w->answered = clock_ns(CLOCK_MONOTONIC);
+		w->answer = q->ret == -ETIMEDOUT ? SILENT
+			    : q->ret		 ? NOT_ASKED
+			    : q->runs		 ? RUNS
+						 : RUNS_NOT;
+	}
+	vm_put(q->vm);
+	free(q->guest);
+	free(q);
+}
+
+static void *ask_thread(void *arg)
+{
+	struct question *q = arg;
+	char state[64];
+
+	q->ret = q->vm->ops->status(q->vm, state, sizeof(state), ANSWER_MS);
+	q->runs = !q->ret && !strcmp(state, "running");
+	if (monitor_post(q->m, answered, q)) {
+		vm_put(q->vm);
+		free(q->guest);
+		free(q);
+	}
+	__atomic_sub_fetch(&questions, 1, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+static void ask(struct guest *g, uint64_t now)
+{
+	struct watched *w = g->watched;
+	struct question *q = calloc(1, sizeof(*q));
+	pthread_attr_t attr;
+	pthread_t thread;
+	int ret;
+
+	if (q)
+		q->guest = strdup(g->name);
+	if (!q || !q->guest) {
+		free(q);
+		return;
+	}
+	q->m = g->m;
+	q->vm = vm_get(g->vm);
+	q->number = ++w->question;
+	w->asked = now;
+	w->answer = ASKING;
+	pthread_attr_init(&attr);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	pthread_attr_setstacksize(&attr, 256 * 1024);
+	__atomic_add_fetch(&questions, 1, __ATOMIC_RELAXED);
+	ret = pthread_create(&thread, &attr, ask_thread, q);
+	pthread_attr_destroy(&attr);
+	if (!ret)
+		return;
+	__atomic_sub_fetch(&questions, 1, __ATOMIC_RELEASE);
+	w->answer = NOT_ASKED;
+	vm_put(q->vm);
+	free(q->guest);
+	free(q);
+}
+
+void hang_stop(void)
+{
+	/* Their VMs are closed by now, so they end at once. */
+	for (int i = 0; i < ANSWER_MS / 10; i++) {
+		if (!__atomic_load_n(&questions, __ATOMIC_ACQUIRE))
+			return;
+		usleep(10000);
+	}
+}
+
+/* ---- clocks ---- */
+
+static void calm(struct watched *w)
+{
+	w->suspect = 0;
+	w->answer = NOT_ASKED;
+	w->question++; /* an answer still under way is to nothing */
+	vmm_sample_free(&w->sample);
+}
+
+void hang_restart(struct guest *g, uint64_t now)
+{
+	g->resumed = now;
+	if (g->watched)
+		calm(g->watched);
+}
+
+void hang_forget(struct watched *w)
+{
+	vmm_sample_free(&w->sample);
+	free(w->beats);
+}
+
+/* Slots for as many CPUs as the region has. */
+static bool make_slots(struct guest *g)
+{
+	struct watched *w = g->watched;
+	struct dlog_info info;
+	struct pulse *pulse;
+
+	if (w->beats && g->pulse)
+		return true;
+	dlog_get_info(g->d, &info);
+	pulse = realloc(g->pulse, info.nr_cpus * sizeof(*pulse));
+	free(w->beats);
+	w->beats = calloc(info.nr_cpus, sizeof(*w->beats));
+	w->nr_slots = w->beats ? info.nr_cpus : 0;
+	if (pulse)
+		g->pulse = pulse;
+	g->nr_pulses = pulse && w->beats ? info.nr_cpus : 0;
+	if (g->pulse)
+		memset(g->pulse, 0, g->nr_pulses * sizeof(*g->pulse));
+	return g->nr_pulses;
+}
+
+/* What has changed; how many CPUs are online. */
+static uint32_t update(struct guest *g, uint64_t now)
+{
+	struct watched *w = g->watched;
+	uint32_t online = 0;
+
+	for (uint32_t i = 0; i < g->nr_pulses; i++) {
+		const struct dlog_beat *b = &w->beats[i];
+		struct pulse *p = &g->pulse[i];
+		bool known = p->changed;
+
+		p->online = b->boot && b->online;
+		if (!b->boot) {
+			p->changed = 0;
+			p->stale = false;
+			continue;
+		}
+		if (!known || b->beats != p->beats) {
+			p->beats = b->beats;
+			p->changed = now;
+			p->stale = false;
+			if (known)
+				w->beaten = true, w->moved = now;
+		}
+		if (!p->online)
+			p->stale = false;
+		online += p->online;
+	}
+	return online;
+}
+
+/* May a heart be expected to beat at all? */
+static bool expected(const struct guest *g)
+{
+	if (!g->live.period_ms || !g->live.boot || g->rebooting)
+		return false;
+	switch (g->live.status) {
+	case DLOG_ST_BOOTING:
+	case DLOG_ST_RUNNING:
+	case DLOG_ST_OOPS:
+	case DLOG_ST_HUNG_TASK:
+	case DLOG_ST_SOFT_LOCKUP:
+	case DLOG_ST_HARD_LOCKUP:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static uint64_t limit_of(const struct guest *g)
+{
+	uint64_t limit = g->live.period_ms * MS / 10 *
+			 g->m->cfg.hang_periods_x10;
+
+	return limit > SHORTEST ? limit : SHORTEST;
+}
+
+/* ---- telling ---- */
+
+/* "CPUs 0-1,3"; those that are late. */
+static void list_cpus(const struct guest *g, const bool *late, char *out,
+		      size_t size)
+{
+	size_t len = 0;
+
+	*out = 0;
+	for (uint32_t i = 0; i < g->nr_pulses; i++) {
+		uint32_t last = i;
+
+		if (!late[i])
+			continue;
+		while (last + 1 < g->nr_pulses && late[last + 1])
+			last++;
+		if (len + 24 > size) {
+			snprintf(out + len, size - len, ",...");
+			return;
+		}
+		len += (size_t)snprintf(out + len, size - len,
+					last > i ? "%s%u-%u" : "%s%u",
+					len ? "," : "", i, last);
+		i = last;
+	}
+}
+
+static void tell_hung(struct guest *g, const bool *late, uint32_t nr,
+		      uint32_t online, uint64_t age)
+{
+	char cpus[160], detail[320];
+
+	list_cpus(g, late, cpus, sizeof(cpus));
+	snprintf(detail, sizeof(detail),
+		 "%s %s%s: no heartbeat for %" PRIu64 ".%" PRIu64
+		 " s, period %u ms",
+		 nr == 1 ? "CPU" : "CPUs", cpus, nr == online ? " (all)" : "",
+		 age / SECOND, age % SECOND / (100 * MS), g->live.period_ms);
+	for (uint32_t i = 0; i < g->nr_pulses; i++)
+		g->pulse[i].stale |= late[i];
+	g->stale_cpus = nr;
+	guest_event(g, EV_HUNG, detail);
+}
+
+static void recover(struct guest *g)
+{
+	uint32_t stale = 0;
+
+	for (uint32_t i = 0; i < g->nr_pulses; i++)
+		stale += g->pulse[i].stale;
+	if (stale < g->stale_cpus) {
+		g->stale_cpus = stale;
+		if (!stale)
+			guest_event(g, EV_RECOVERED, NULL);
+		else
+			web_changed(g->m, g);
+	}
+}
+
+/* ---- deciding ---- */
+
+static void suspicion(struct guest *g, uint64_t now, bool all)
+{
+	struct watched *w = g->watched;
+	pid_t pid = g->vm ? g->vm->pid : w->holder;
+
+	if (!w->suspect) {
+		w->suspect = now;
+		if (pid)
+			vmm_sample(&w->sample, pid);
+	}
+	if (all && g->vm && w->answer == NOT_ASKED)
+		ask(g, now);
+}
+
+/* The host keeps it from running: not the guest's fault. */
+static bool host_to_blame(struct guest *g, uint64_t now)
+{
+	struct watched *w = g->watched;
+	pid_t pid = g->vm ? g->vm->pid : w->holder;
+	const char *why = NULL;
+
+	if (pid && vmm_stopped(pid))
+		why = "its VMM is stopped";
+	else if (pid && vmm_starved(&w->sample, pid))
+		why = "its VMM gets no CPU";
+	if (!why)
+		return false;
+	log_(LOG_DEBUG, "guest %s: no heartbeat, but %s", g->name, why);
+	hang_restart(g, now);
+	return true;
+}
+
+/* Nobody beats: does the VMM say that they should?  False: not (yet). */
+static bool vmm_confirms(struct guest *g, uint64_t now)
+{
+	struct watched *w = g->watched;
+
+	if (!g->vm) {
+		if (host_to_blame(g, now))
+			return false;
+		if (!w->quiet)
+			log_(LOG_NOTICE,
+			     "guest %s: no heartbeat, and no VMM that could be asked: off, or unknown",
+			     g->name);
+		w->quiet = true;
+		guest_set_off(g, w->holder);
+		calm(w);
+		return false;
+	}
+	switch (w->answer) {
+	case RUNS:
+		if (w->answered - w->asked <= g->live.period_ms * MS / 2)
+			return true;
+		log_(LOG_DEBUG, "guest %s: its VMM was slow to answer",
+		     g->name);
+		hang_restart(g, now);
+		return false;
+	case RUNS_NOT:
+		hang_restart(g, now);
+		return false;
+	case SILENT:
+		if (!w->stuck && !host_to_blame(g, now)) {
+			w->stuck = true;
+			guest_event(
+				g, EV_VMM_STUCK,
+				"no heartbeat, and its VMM does not answer");
+		}
+		return false;
+	default:
+		return false;
+	}
+}
+
+static void decide(struct guest *g, const bool *late, uint32_t nr,
+		   uint32_t online, uint64_t age, uint64_t now)
+{
+	bool all = nr == online;
+
+	if (all && !vmm_confirms(g, now))
+		return;
+	if (host_to_blame(g, now))
+		return;
+	calm(g->watched);
+	tell_hung(g, late, nr, online, age);
+}
+
+/* Which CPUs are late, how many, and is one of them news? */
+static uint32_t find_late(const struct guest *g, uint64_t now, uint64_t limit,
+			  bool *late, uint64_t *age, bool *news)
+{
+	uint32_t nr = 0;
+
+	for (uint32_t i = 0; i < g->nr_pulses; i++) {
+		const struct pulse *p = &g->pulse[i];
+		uint64_t from = p->changed > g->resumed ? p->changed
+							: g->resumed;
+
+		late[i] = p->online && (p->stale || now - from > limit);
+		if (!late[i])
+			continue;
+		nr++;
+		if (!p->stale) {
+			*news = true;
+			if (now - from > *age)
+				*age = now - from;
+		}
+	}
+	return nr;
+}
+
+static void judge(struct guest *g, uint32_t online, uint64_t now)
+{
+	struct watched *w = g->watched;
+	uint64_t limit = limit_of(g), age = 0;
+	bool late[g->nr_pulses], news = false;
+	uint32_t nr = find_late(g, now, limit * 6 / 10, late, &age, &news);
+
+	if (!news) {
+		if (w->suspect)
+			calm(w);
+		return;
+	}
+	/* Nobody has beaten yet: it may just be booting. */
+	if (nr == online && !w->beaten && now - w->first < FIRST_BOOT)
+		return;
+	suspicion(g, now, nr == online);
+	age = 0;
+	news = false;
+	nr = find_late(g, now, limit, late, &age, &news);
+	if (news)
+		decide(g, late, nr, online, age, now);
+}
+
+void hang_look(struct guest *g, uint64_t now)
+{
+	struct watched *w = g->watched;
+	uint64_t moved = w->moved;
+	uint32_t online;
+
+	if (!make_slots(g) || dlog_get_beats(g->d, w->beats, w->nr_slots) < 0)
+		return;
+	online = update(g, now);
+	if (w->moved != moved) {
+		w->quiet = w->stuck = false;
+		/* A reset that left its driver alone is none. */
+		if (g->rebooting && now - g->resumed > 2 * SECOND)
+			g->rebooting = false;
+		if (!g->alive && !g->vm)
+			guest_event(g, EV_STARTED, "its heart beats");
+		guest_refresh(g);
+	}
+	recover(g);
+	if (!online || !expected(g) || !g->alive || (g->vm && !g->vm_running)) {
+		hang_restart(g, now);
+		return;
+	}
+	judge(g, online, now);
+}
