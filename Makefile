@@ -229,7 +229,8 @@ install: host
 	install -m 644 docs/man/*.1 $(DATADIR)/man/man1
 	install -m 644 host-tools/completion/dlog $(DATADIR)/bash-completion/completions/dlog-read
 	ln -sf dlog-read $(DATADIR)/bash-completion/completions/dlog-create
-	install -m 644 host-tools/completion/dlog-qemu $(DATADIR)/bash-completion/completions
+	install -m 644 host-tools/completion/dlog-qemu host-tools/completion/dlog-virt \
+		$(DATADIR)/bash-completion/completions
 	install -d $(DKMS)/include/linux $(DKMS)/shared-abi
 	install -m 644 guest-patch/linux/*.[ch] guest-patch/linux/Kbuild \
 		guest-patch/linux/Makefile guest-patch/linux/dkms.conf $(DKMS)
