@@ -71,7 +71,7 @@ static int do_op(struct guest *g, const char *op, const char *region)
 	} else if (!strcmp(op, "crashed")) {
 		watch_guest(g);
 		crashed(g);
-	} else if (strcmp(op, "release")) {
+	} else if (strcmp(op, "started") && strcmp(op, "release")) {
 		return -EINVAL;
 	}
 	return 0;

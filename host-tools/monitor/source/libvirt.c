@@ -205,6 +205,9 @@ static void on_reset(struct domain *d)
 
 static void on_happened(struct domain *d, enum event ev, const char *detail)
 {
+	/* Part of a start: PRESENT is under way and says more. */
+	if (!d->g->vm && (ev == EV_PAUSED || ev == EV_RESUMED))
+		return;
 	if (ev == EV_PAUSED || ev == EV_PANICKED)
 		d->g->vm_running = false;
 	if (ev == EV_RESUMED) {
