@@ -286,6 +286,7 @@ def follow_a_running_guest():
             gdb.interrupt()
             said = gdb.wait()
             assert 'SIGINT' in said and said.count('say') == 5, said
+            assert 'dlog-read' not in said, said
             assert 'dlog: following printk' in said
             # Ctrl-C has stopped the guest.
             w.guest.sh_nowait('echo in time > /dev/dlog-msg')
