@@ -29,8 +29,11 @@
  *  - A guest whose heart we have never seen beat may have been reset before
  *    we were there: it is given two minutes to boot.
  *
- * When some CPUs beat and others do not, the guest runs: nobody needs to be
- * asked, only starvation be excluded.  When none beats and no VMM can be asked
+ * Whatever it was that kept all of them from beating, when one beats again the
+ * others are given their time, too.
+ *
+ * When some CPUs beat and others do not, the guest runs: only starvation has to
+ * be excluded.  When none beats and no VMM can be asked
  * that says nothing: the guest may be off.  That is told as such, not as a
  * hang.  A VMM that does not answer for five seconds is stuck itself.
  */
@@ -302,7 +305,7 @@ static void recover(struct guest *g)
 
 /* ---- deciding ---- */
 
-static void suspicion(struct guest *g, uint64_t now, bool all)
+static void suspicion(struct guest *g, uint64_t now)
 {
 	struct watched *w = g->watched;
 	pid_t pid = g->vm ? g->vm->pid : w->holder;
@@ -312,7 +315,14 @@ static void suspicion(struct guest *g, uint64_t now, bool all)
 		if (pid)
 			vmm_sample(&w->sample, pid);
 	}
-	if (all && g->vm && w->answer == NOT_ASKED)
+	/* Asked at each look: after it goes on, nothing shows it any more. */
+	if (pid && vmm_stopped(pid)) {
+		log_(LOG_DEBUG, "guest %s: no heartbeat, its VMM is stopped",
+		     g->name);
+		hang_restart(g, now);
+		return;
+	}
+	if (g->vm && w->answer == NOT_ASKED)
 		ask(g, now);
 }
 
@@ -321,15 +331,10 @@ static bool host_to_blame(struct guest *g, uint64_t now)
 {
 	struct watched *w = g->watched;
 	pid_t pid = g->vm ? g->vm->pid : w->holder;
-	const char *why = NULL;
 
-	if (pid && vmm_stopped(pid))
-		why = "its VMM is stopped";
-	else if (pid && vmm_starved(&w->sample, pid))
-		why = "its VMM gets no CPU";
-	if (!why)
+	if (!pid || !vmm_starved(&w->sample, pid))
 		return false;
-	log_(LOG_DEBUG, "guest %s: no heartbeat, but %s", g->name, why);
+	log_(LOG_DEBUG, "guest %s: no heartbeat, its VMM gets no CPU", g->name);
 	hang_restart(g, now);
 	return true;
 }
@@ -375,64 +380,108 @@ static bool vmm_confirms(struct guest *g, uint64_t now)
 	}
 }
 
-static void decide(struct guest *g, const bool *late, uint32_t nr,
-		   uint32_t online, uint64_t age, uint64_t now)
+/* Since when CPU @i's clock runs. */
+static uint64_t clock_of(const struct guest *g, uint32_t i)
 {
-	bool all = nr == online;
+	uint64_t changed = g->pulse[i].changed;
 
-	if (all && !vmm_confirms(g, now))
-		return;
-	if (host_to_blame(g, now))
-		return;
-	calm(g->watched);
-	tell_hung(g, late, nr, online, age);
+	return changed > g->resumed ? changed : g->resumed;
 }
 
-/* Which CPUs are late, how many, and is one of them news? */
-static uint32_t find_late(const struct guest *g, uint64_t now, uint64_t limit,
-			  bool *late, uint64_t *age, bool *news)
+struct late {
+	uint32_t nr;
+	bool news; /* not all of them were told */
+	uint64_t since; /* clock of the one that is late for the longest */
+};
+
+/* Which CPUs are late by @limit. */
+static struct late find_late(const struct guest *g, uint64_t now,
+			     uint64_t limit, bool *late)
 {
-	uint32_t nr = 0;
+	struct late l = { .since = now };
 
 	for (uint32_t i = 0; i < g->nr_pulses; i++) {
 		const struct pulse *p = &g->pulse[i];
-		uint64_t from = p->changed > g->resumed ? p->changed
-							: g->resumed;
+		uint64_t since = clock_of(g, i);
 
-		late[i] = p->online && (p->stale || now - from > limit);
-		if (!late[i])
+		late[i] = p->online && (p->stale || now - since > limit);
+		l.nr += late[i];
+		if (!late[i] || p->stale)
 			continue;
-		nr++;
-		if (!p->stale) {
-			*news = true;
-			if (now - from > *age)
-				*age = now - from;
-		}
+		l.news = true;
+		if (since < l.since)
+			l.since = since;
 	}
-	return nr;
+	return l;
+}
+
+enum verdict { WAIT, SOME, ALL };
+
+/*
+ * CPUs beat at times of their own, so one is late before the others of a
+ * guest of which none beats.  Another that has beaten when the late one had
+ * to, a quarter of a period ago, shows that the guest runs.  One that should
+ * have beaten since is late with it.
+ */
+static enum verdict compare(const struct guest *g, uint64_t now, struct late *l,
+			    bool *late)
+{
+	uint64_t period = g->live.period_ms * MS;
+	bool runs = false, open = false;
+
+	for (uint32_t i = 0; i < g->nr_pulses; i++) {
+		const struct pulse *p = &g->pulse[i];
+
+		if (!p->online || late[i])
+			continue;
+		if (p->changed > l->since + period * 11 / 10 &&
+		    now - p->changed > period / 4)
+			runs = true;
+		else if (now - clock_of(g, i) < period * 5 / 4)
+			open = true;
+	}
+	if (runs)
+		return SOME;
+	if (open)
+		return WAIT;
+	for (uint32_t i = 0; i < g->nr_pulses; i++) {
+		l->nr += g->pulse[i].online && !late[i];
+		late[i] = g->pulse[i].online;
+	}
+	return ALL;
 }
 
 static void judge(struct guest *g, uint32_t online, uint64_t now)
 {
 	struct watched *w = g->watched;
-	uint64_t limit = limit_of(g), age = 0;
-	bool late[g->nr_pulses], news = false;
-	uint32_t nr = find_late(g, now, limit * 6 / 10, late, &age, &news);
+	bool late[g->nr_pulses], stalled;
+	struct late l = find_late(g, now, limit_of(g) * 6 / 10, late);
+	enum verdict verdict;
 
-	if (!news) {
+	stalled = w->all_late && l.nr < online;
+	w->all_late = l.nr == online;
+	if (stalled) {
+		hang_restart(g, now);
+		return;
+	}
+	if (!l.news) {
 		if (w->suspect)
 			calm(w);
 		return;
 	}
 	/* Nobody has beaten yet: it may just be booting. */
-	if (nr == online && !w->beaten && now - w->first < FIRST_BOOT)
+	if (l.nr == online && !w->beaten && now - w->first < FIRST_BOOT)
 		return;
-	suspicion(g, now, nr == online);
-	age = 0;
-	news = false;
-	nr = find_late(g, now, limit, late, &age, &news);
-	if (news)
-		decide(g, late, nr, online, age, now);
+	suspicion(g, now);
+	if (!w->suspect)
+		return;
+	l = find_late(g, now, limit_of(g), late);
+	verdict = l.news ? compare(g, now, &l, late) : WAIT;
+	if (verdict == WAIT || (verdict == ALL && !vmm_confirms(g, now)) ||
+	    host_to_blame(g, now))
+		return;
+	calm(w);
+	tell_hung(g, late, l.nr, online, now - l.since);
 }
 
 void hang_look(struct guest *g, uint64_t now)

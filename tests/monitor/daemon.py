@@ -27,7 +27,8 @@ DLOGD = os.path.join(BUILD, 'bin', 'dlogd')
 CREATE = os.path.join(BUILD, 'bin', 'dlog-create')
 SIMS = os.path.join(BUILD, 'tests', 'simguests')
 
-LINE = re.compile(r'dlogd: guest (\S+): ([a-z-]+)(?:: (.*))?$')
+# An event; what became of its incident is told in other lines.
+LINE = re.compile(r'dlogd: guest (\S+): ([a-z-]+)(?:: (?!evidence )(.*))?$')
 
 
 class Lines:

@@ -73,6 +73,7 @@ struct past {
 
 struct cpu {
 	uint64_t number; /* of its ring's last record */
+	uint64_t beat_at; /* host clock */
 	bool hung, offline;
 };
 
@@ -91,7 +92,7 @@ struct sim {
 	enum { OFF, BOOTING, RUNS, DEAD, UNLOADED } life;
 	bool paused, mute, panicked;
 	uint64_t born; /* host clock at guest clock 0 */
-	uint64_t paused_at, boot_at, beat_at, paid; /* host clock */
+	uint64_t paused_at, boot_at, paid; /* host clock */
 	struct past *past;
 	char in[65536];
 	size_t in_len;
@@ -167,17 +168,31 @@ static void set_status(struct sim *s, enum dlog_status status, const char *text)
 			 text, strlen(text));
 }
 
-static void beat(struct sim *s)
+/*
+ * Each CPU beats at a time of its own; after a stop of this process, too, they
+ * come back one after the other.
+ */
+static void beat(struct sim *s, uint64_t now)
 {
-	uint64_t time = guest_time(s);
+	uint64_t time = guest_time(s), period = o.period * MS;
 
-	for (uint32_t i = 0; i < o.rings; i++)
-		if (!s->cpu[i].hung && !s->cpu[i].offline)
-			dlog_region_beat(&s->rg, i, i, &s->rings[i], time,
-					 true);
-	if (!s->cpu[0].hung)
-		dlog_region_clock(&s->rg, s->clocks++, time,
-				  now_ns(CLOCK_REALTIME), 1000);
+	for (uint32_t i = 0; i < o.rings; i++) {
+		struct cpu *c = &s->cpu[i];
+
+		if (now < c->beat_at)
+			continue;
+		if (now - c->beat_at > period && i) {
+			c->beat_at = now + i * period / o.rings;
+			continue;
+		}
+		c->beat_at = now + period;
+		if (c->hung || c->offline)
+			continue;
+		dlog_region_beat(&s->rg, i, i, &s->rings[i], time, true);
+		if (!i)
+			dlog_region_clock(&s->rg, s->clocks++, time,
+					  now_ns(CLOCK_REALTIME), 1000);
+	}
 }
 
 static void remember(struct sim *s)
@@ -217,7 +232,9 @@ static void begin_boot(struct sim *s)
 	dlog_put32(&st->online, o.rings);
 	set_status(s, DLOG_ST_RUNNING, "");
 	s->life = RUNS;
-	s->beat_at = s->paid = s->born;
+	s->paid = s->born;
+	for (uint32_t i = 0; i < o.rings; i++)
+		s->cpu[i].beat_at = s->born + i * o.period * MS / o.rings;
 	put_text(s, 0, 5, "Linux version 6.1.0-sim", 23);
 }
 
@@ -238,12 +255,7 @@ static void run_guest(struct sim *s, uint64_t now)
 		begin_boot(s);
 	if (s->life != RUNS || s->paused)
 		return;
-	if (now >= s->beat_at) {
-		beat(s);
-		s->beat_at += o.period * MS;
-		if (s->beat_at < now)
-			s->beat_at = now + o.period * MS;
-	}
+	beat(s, now);
 	/* What a stop of this process made late is not made up for. */
 	if (now - s->paid > SECOND)
 		s->paid = now - SECOND;

@@ -365,6 +365,16 @@ static void on_status(struct qmp *q, const json_t *result)
 		guest_event(g, EV_PAUSED, status);
 }
 
+/* In the VMM's own words; an older one need not know every command. */
+static int why_refused(const struct qmp *q, const json_t *error)
+{
+	bool unknown = !strcmp(text_of(error, "class"), "CommandNotFound");
+
+	log_(unknown ? LOG_DEBUG : LOG_WARNING, "guest %s: QMP: %.200s",
+	     q->g->name, text_of(error, "desc"));
+	return unknown ? -EOPNOTSUPP : -EIO;
+}
+
 static void on_answer(struct qmp *q, const json_t *m)
 {
 	uint64_t id = (uint64_t)json_integer_value(json_object_get(m, "id"));
@@ -380,10 +390,8 @@ static void on_answer(struct qmp *q, const json_t *m)
 	*at = p->next;
 	q->nr_pending--;
 	if (p->call) {
-		if (error)
-			log_(LOG_WARNING, "guest %s: QMP: %.200s", q->g->name,
-			     text_of(error, "desc"));
-		qmp_call_done(p->call, result, result ? 0 : -EIO);
+		qmp_call_done(p->call, result,
+			      result ? 0 : why_refused(q, error));
 	} else if (!result) {
 		fail(q, "refuses to talk QMP");
 	} else if (q->phase == NEGOTIATING) {
