@@ -359,6 +359,24 @@ static void begin_section(struct parser *p, char *text)
 		mistake(p, "[%s] has no name", text);
 }
 
+/* As syslog names them, as dlog-read does, or a number. */
+static void set_level(struct parser *p, struct sink_config *s,
+		      const char *value)
+{
+	static const char *const names[] = { "emerg", "alert",	 "crit",
+					     "err",   "warning", "notice",
+					     "info",  "debug" };
+
+	for (int i = 0; i < 8; i++)
+		if (!strcmp(value, names[i]) ||
+		    !strcmp(value, dlog_level_name((uint32_t)i)) ||
+		    (value[0] == '0' + i && !value[1])) {
+			s->level = i;
+			return;
+		}
+	mistake(p, "level = %s: emerg to debug, or 0 to 7", value);
+}
+
 static void sink_key(struct parser *p, const char *key, const char *value)
 {
 	struct sink_config *s = &p->cfg->sink[p->sink];
@@ -366,13 +384,7 @@ static void sink_key(struct parser *p, const char *key, const char *value)
 	size_t i = 0;
 
 	if (!strcmp(key, "level")) {
-		for (s->level = 0; s->level < 8; s->level++)
-			if (!strcmp(value,
-				    dlog_level_name((uint32_t)s->level)) ||
-			    (value[0] == '0' + s->level && !value[1]))
-				return;
-		s->level = 7;
-		mistake(p, "level = %s: emerg to debug, or 0 to 7", value);
+		set_level(p, s, value);
 		return;
 	}
 	while (i < s->nr_kv && strcmp(s->kv[i].key, key))

@@ -29,6 +29,9 @@
  *  - A guest whose heart we have never seen beat may have been reset before
  *    we were there: it is given two minutes to boot.
  *
+ * Whatever it was that kept all of them from beating, when one beats again the
+ * others are given their time, too.
+ *
  * When some CPUs beat and others do not, the guest runs: nobody needs to be
  * asked, only starvation be excluded.  When none beats and no VMM can be asked
  * that says nothing: the guest may be off.  That is told as such, not as a
@@ -312,6 +315,13 @@ static void suspicion(struct guest *g, uint64_t now, bool all)
 		if (pid)
 			vmm_sample(&w->sample, pid);
 	}
+	/* Asked at each look: after it goes on, nothing shows it any more. */
+	if (pid && vmm_stopped(pid)) {
+		log_(LOG_DEBUG, "guest %s: no heartbeat, its VMM is stopped",
+		     g->name);
+		hang_restart(g, now);
+		return;
+	}
 	if (all && g->vm && w->answer == NOT_ASKED)
 		ask(g, now);
 }
@@ -321,15 +331,10 @@ static bool host_to_blame(struct guest *g, uint64_t now)
 {
 	struct watched *w = g->watched;
 	pid_t pid = g->vm ? g->vm->pid : w->holder;
-	const char *why = NULL;
 
-	if (pid && vmm_stopped(pid))
-		why = "its VMM is stopped";
-	else if (pid && vmm_starved(&w->sample, pid))
-		why = "its VMM gets no CPU";
-	if (!why)
+	if (!pid || !vmm_starved(&w->sample, pid))
 		return false;
-	log_(LOG_DEBUG, "guest %s: no heartbeat, but %s", g->name, why);
+	log_(LOG_DEBUG, "guest %s: no heartbeat, its VMM gets no CPU", g->name);
 	hang_restart(g, now);
 	return true;
 }
@@ -418,7 +423,13 @@ static void judge(struct guest *g, uint32_t online, uint64_t now)
 	uint64_t limit = limit_of(g), age = 0;
 	bool late[g->nr_pulses], news = false;
 	uint32_t nr = find_late(g, now, limit * 6 / 10, late, &age, &news);
+	bool stalled = w->all_late && nr < online;
 
+	w->all_late = nr == online;
+	if (stalled) {
+		hang_restart(g, now);
+		return;
+	}
 	if (!news) {
 		if (w->suspect)
 			calm(w);
@@ -428,6 +439,8 @@ static void judge(struct guest *g, uint32_t online, uint64_t now)
 	if (nr == online && !w->beaten && now - w->first < FIRST_BOOT)
 		return;
 	suspicion(g, now, nr == online);
+	if (!w->suspect)
+		return;
 	age = 0;
 	news = false;
 	nr = find_late(g, now, limit, late, &age, &news);

@@ -63,6 +63,7 @@ struct watched {
 	enum answer answer;
 	uint32_t question; /* number of the one asked last */
 	uint64_t asked, answered; /* when */
+	bool all_late; /* no CPU was in time when we looked last */
 	bool quiet; /* told that they stopped and nobody can be asked */
 	bool stuck; /* told that the VMM does not answer */
 };

@@ -84,6 +84,7 @@ static void message(struct control *c, const char *text, size_t len)
 	const char *op = json_string_value(json_object_get(m, "op"));
 	json_t *region = json_object_get(m, "region");
 	struct guest *g;
+	char *line;
 
 	if (!name || !op ||
 	    (region && !json_is_string(region) && !json_is_null(region))) {
@@ -94,7 +95,10 @@ static void message(struct control *c, const char *text, size_t len)
 	g = guest_find(c->m, name, true);
 	if (!g)
 		goto out;
-	guest_history(g, text, len);
+	line = json_dumps(m, JSON_COMPACT | JSON_ENSURE_ASCII);
+	if (line)
+		guest_history(g, line, strlen(line));
+	free(line);
 	if (do_op(g, op, json_string_value(region)))
 		log_(LOG_WARNING, "guest %s: control: unknown op '%.40s'", name,
 		     op);
