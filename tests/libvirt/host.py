@@ -37,7 +37,7 @@ from lib import image  # noqa: E402
 from lib.case import skip  # noqa: E402
 from lib.guest import (PR_SET_PDEATHSIG, TIMEOUT, Guest, GuestExited,  # noqa: E402
                        _Drain)
-from lib.world import BIN, modules, tool  # noqa: E402
+from lib.world import BIN, TREE, modules, tool  # noqa: E402
 
 INSIDE = 'DLOG_TEST_LIBVIRT'
 DRIVER = 'libvirt/connection-driver/libvirt_driver_qemu.so'
