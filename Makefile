@@ -19,7 +19,7 @@ ALL_CFLAGS = -std=gnu11 -fvisibility=hidden -fPIC $(WARN) $(SAN) $(CFLAGS) -MMD 
 
 # ---- host programs: one folder of host-tools each ----
 
-PROGS := create read qemu
+PROGS := create read qemu monitor
 NAME_monitor := dlogd
 NAME_libvirt := dlog-virt
 name = $(or $(NAME_$(1)),dlog-$(1))
@@ -92,6 +92,10 @@ $(B)/tests/mkregion: $(B)/obj/tests/tools/mkregion.o $(B)/lib/libdlog.a
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(SAN) -o $@ $^ $(LDFLAGS)
 
+$(B)/tests/simguests: $(B)/obj/tests/tools/simguests.o $(B)/lib/libdlog.a
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(SAN) -o $@ $^ $(LDFLAGS) -ljansson
+
 $(B)/tests/mutate: $(B)/obj/tests/fuzz/mutate.o $(B)/lib/libdlog.a
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(SAN) -o $@ $^ $(LDFLAGS)
@@ -109,7 +113,8 @@ $(B)/tests/mkvectors.clang: tests/vectors/mkvectors.c $(wildcard shared-abi/*.h)
 	@mkdir -p $(@D)
 	$(Q)clang -O3 -march=native $(WARN) -std=gnu11 -Ishared-abi -o $@ $<
 
-tools: $(UNIT) $(STRESS) $(B)/tests/mkregion $(B)/tests/mutate $(B)/tests/mkvectors
+tools: $(UNIT) $(STRESS) $(B)/tests/mkregion $(B)/tests/simguests \
+	$(B)/tests/mutate $(B)/tests/mkvectors
 
 asan:
 	$(Q)$(MAKE) --no-print-directory B=$(B)/asan SAN="$(SAN_FLAGS)" CFLAGS="-O1 -g" host tools

@@ -34,12 +34,16 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <systemd/sd-event.h>
+#include <time.h>
 
 #include "dlog.h"
 #include "dlog_abi.h"
 
 #define PROGRAM "dlogd"
+#define MS UINT64_C(1000000) /* in ns */
+#define SECOND UINT64_C(1000000000)
 #define NAME_MAX_LEN 127u /* of a guest; [A-Za-z0-9._@:+-], not first '.' */
 
 struct monitor;
@@ -55,6 +59,7 @@ struct guest;
 __attribute__((format(printf, 2, 3))) void log_(int level, const char *fmt,
 						...);
 extern int log_max; /* LOG_INFO; LOG_DEBUG with -v, LOG_WARNING with -q */
+uint64_t clock_ns(clockid_t clock);
 
 /* ---- what can happen to a guest ---- */
 
@@ -65,6 +70,7 @@ enum event {
 	EV_PANICKED,
 	EV_CRASH_LOADED, /* it panicked and goes into its crash kernel */
 	EV_HUNG, /* heartbeats of some or all CPUs have stopped */
+	EV_LOCKUP, /* the guest says: soft or hard lockup, hung task */
 	EV_RECOVERED, /* they are back */
 	EV_WATCHDOG, /* the VMM's watchdog device has fired */
 	EV_RESET, /* without having been asked by the guest's kernel */
@@ -123,9 +129,9 @@ struct sink_config {
 	/* type's own keys, in order: sink_config_get() */
 	struct {
 		char *key, *value;
-	} *kv;
+	} * kv;
 	size_t nr_kv;
-	const char *file; /* where the section began, for messages */
+	char *file; /* where the section began, for messages */
 	unsigned int line;
 };
 
@@ -185,6 +191,7 @@ struct vm_ops {
 	 * with the VMM's own words in the log.  Texts are free()d by the
 	 * caller and at most 4 MiB.
 	 */
+	/* @state is "running", or any other word when it does not run. */
 	int (*status)(struct vm *vm, char *state, size_t size, int timeout_ms);
 	int (*inject_nmi)(struct vm *vm, int timeout_ms);
 	int (*registers)(struct vm *vm, char **text, int timeout_ms);
@@ -246,24 +253,34 @@ struct guest {
 	/* so that one death is one incident */
 	uint32_t incident_boot;
 	uint32_t incident_mask; /* bit for each enum event of that boot */
+	uint32_t recoveries; /* in that boot */
 	uint64_t counts[EV_NR]; /* for metrics */
 	bool bad; /* region cannot be read: said once */
 	char why_bad[256];
 	struct guest *next;
-	/* source's own */
-	bool seen; /* scratch of a rescan */
-	uint64_t watch_due; /* watch.c */
-	uint64_t suspect; /* watch.c: CLOCK_MONOTONIC of first suspicion */
-	uint32_t last_status; /* watch.c: status word acted on last */
-	/* how QEMU's thread ran while it was suspected, see watch.c */
-	uint64_t sched_wait, sched_run;
-	bool asking; /* watch.c: a status question is under way */
+	uint32_t users; /* sources that hold it: not to be forgotten */
+	bool alive; /* its VMM is there, as far as anything says so */
+	bool rebooting; /* reset: no heartbeats until a new boot begins */
+	dev_t dev; /* of the open region file */
+	ino_t ino;
+	/* no more than so many events of one guest are told in a while */
+	uint64_t quota_from;
+	uint32_t quota_used;
+	uint64_t look_due; /* watch.c: CLOCK_MONOTONIC ns of the next look */
+	struct watched *watched; /* watch.c's own, while the region is open */
 };
 
-/* The guest called @name, made if it is new.  NULL: bad name or no memory. */
+/*
+ * The guest called @name, made if it is new.  NULL: bad name or no memory.
+ * Guests are of the main thread; when there are very many, one that has had
+ * neither region nor VMM for the longest time is forgotten: nobody keeps a
+ * pointer to a guest but its sources, over a return to the loop.
+ */
 struct guest *guest_find(struct monitor *m, const char *name, bool make);
 /* Region @path appears or changes; NULL: it is gone.  Opens it. */
 int guest_set_region(struct guest *g, const char *path);
+/* Its region goes on under the path it has: reopen when it was replaced. */
+int guest_reopen(struct guest *g);
 /* A VMM that can be asked appears (takes the caller's reference), or NULL. */
 void guest_set_vm(struct guest *g, struct vm *vm);
 /*
@@ -272,14 +289,22 @@ void guest_set_vm(struct guest *g, struct vm *vm);
  * incident, unless the same was already one in this boot.
  */
 void guest_event(struct guest *g, enum event ev, const char *detail);
+/* Its state anew, from what the status word and its VMM say. */
+void guest_refresh(struct guest *g);
+/* Nobody has its region in use; or with @doubt, nothing shows what it does. */
+void guest_set_off(struct guest *g, bool doubt);
+void guests_free(struct monitor *m);
 /* Keep a VMM's event for bundles. */
 void guest_history(struct guest *g, const char *json, size_t len);
 
 /* ---- watch.c ---- */
 
 int watch_start(struct monitor *m);
+void watch_stop(struct monitor *m);
 /* Look at one guest's state page and heartbeats now. */
 void watch_guest(struct guest *g);
+/* Its region is another one, or it is forgotten. */
+void watch_forget(struct guest *g);
 
 /* ---- qmp.c, source/ ---- */
 
@@ -292,6 +317,10 @@ struct qmp;
 int qmp_open(struct qmp **out, struct guest *g, const char *path);
 void qmp_close(struct qmp *q);
 const char *qmp_path(const struct qmp *q);
+/* Its socket was made anew: connect at once. */
+void qmp_retry(struct qmp *q);
+/* Connected, or about to find out whether its VMM has gone. */
+bool qmp_busy(const struct qmp *q);
 
 int source_files_start(struct monitor *m); /* directories, [guest] sections */
 void source_files_rescan(struct monitor *m);
