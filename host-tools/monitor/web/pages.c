@@ -143,21 +143,19 @@ void rows_sinks(struct rows *rs, struct web *w)
 	}
 }
 
-static void cell_bundle(struct rows *rs, const struct incident *inc,
-			const char *guest)
+static void cell_bundle(struct rows *rs, const struct incident *inc)
 {
 	char href[512];
 
-	if (inc->error)
-		cell_text(rs, "bad", NULL, inc->error, strlen(inc->error));
-	else if (!inc->bundle)
-		cell_printf(rs, NULL, NULL, "none wanted");
+	snprintf(href, sizeof(href), "/incident/%s/%s/", inc->guest, inc->id);
+	if (!inc->bundle)
+		cell_printf(rs, NULL, NULL,
+			    inc->error ? "none" : "none wanted");
 	else if (!inc->complete)
 		cell_printf(rs, NULL, NULL, "being written");
-	if (inc->error || !inc->bundle || !inc->complete)
-		return;
-	snprintf(href, sizeof(href), "/incident/%s/%s/", guest, inc->id);
-	cell_printf(rs, NULL, href, "files, %s", cli_size(inc->bytes).s);
+	else
+		cell_printf(rs, NULL, href, "files, %s",
+			    cli_size(inc->bytes).s);
 }
 
 static void row_incident(struct rows *rs, const struct incident *inc)
@@ -173,8 +171,12 @@ static void row_incident(struct rows *rs, const struct incident *inc)
 	cell_text(rs, "name", href, inc->guest, strlen(inc->guest));
 	cell_text(rs, "event", NULL, event_name(inc->ev),
 		  strlen(event_name(inc->ev)));
-	cell_text(rs, "line", NULL, detail, strnlen(detail, 255));
-	cell_bundle(rs, inc, inc->guest);
+	if (inc->error)
+		cell_printf(rs, "line warn", NULL, "%.200s; not had: %.250s",
+			    detail, inc->error);
+	else
+		cell_text(rs, "line", NULL, detail, strnlen(detail, 255));
+	cell_bundle(rs, inc);
 	html_row_end(rs);
 }
 

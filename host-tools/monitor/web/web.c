@@ -80,6 +80,7 @@ void web_wake(struct req *r)
 	if (!r->suspended)
 		return;
 	r->suspended = false;
+	r->w->woken = true;
 	MHD_resume_connection(r->conn);
 }
 
@@ -190,13 +191,21 @@ static enum MHD_Result request(void *cls, struct MHD_Connection *conn,
 
 	(void)version;
 	(void)data;
-	(void)data_size;
-	if (r)
+	if (r && r->routed)
 		return reply(r); /* the worker has answered */
-	r = req_new(cls, conn);
-	if (!r)
-		return MHD_NO;
-	*con_cls = r;
+	if (!r) {
+		r = req_new(cls, conn);
+		*con_cls = r;
+		/* An answer already now would end the connection. */
+		if (!r || !strcmp(method, MHD_HTTP_METHOD_GET) ||
+		    !strcmp(method, MHD_HTTP_METHOD_HEAD))
+			return r ? MHD_YES : MHD_NO;
+	}
+	if (*data_size) { /* a body that nobody wants */
+		*data_size = 0;
+		return MHD_YES;
+	}
+	r->routed = true;
 	web_route(r, url, method);
 	if (r->work && !r->path)
 		return MHD_NO; /* no memory */
@@ -242,6 +251,7 @@ static int on_io(sd_event_source *src, int fd, uint32_t events, void *arg)
 	(void)src;
 	(void)fd;
 	(void)events;
+	w->woken = false;
 	MHD_run(w->mhd);
 	return 0;
 }
@@ -256,10 +266,10 @@ static int on_timeout(sd_event_source *src, uint64_t usec, void *arg)
 static int before_sleep(sd_event_source *src, void *arg)
 {
 	struct web *w = arg;
-	MHD_UNSIGNED_LONG_LONG ms;
+	MHD_UNSIGNED_LONG_LONG ms = 0;
 
 	(void)src;
-	if (MHD_get_timeout(w->mhd, &ms) != MHD_YES)
+	if (!w->woken && MHD_get_timeout(w->mhd, &ms) != MHD_YES)
 		return sd_event_source_set_enabled(w->timeout, SD_EVENT_OFF);
 	sd_event_source_set_time_relative(w->timeout, ms * 1000);
 	return sd_event_source_set_enabled(w->timeout, SD_EVENT_ONESHOT);

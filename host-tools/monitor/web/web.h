@@ -62,6 +62,7 @@ struct web {
 	sd_event_source *io, *timeout, *tick, *answers;
 	struct req *reqs;
 	uint32_t nr_streams;
+	bool woken; /* a connection was resumed: libmicrohttpd has work */
 	struct worker *worker;
 	/* events.c */
 	void *view_tree; /* tsearch(3), by guest */
@@ -85,7 +86,7 @@ struct req {
 	struct MHD_Connection *conn;
 	struct req *next;
 	bool head; /* HEAD: no body */
-	bool suspended, stream;
+	bool routed, suspended, stream;
 	struct sink out; /* to be sent, from @sent on */
 	size_t sent;
 	/* A stream's next part into @out; false: none, and unless @end is set
