@@ -177,6 +177,8 @@ int job_asked(struct job *job, int ret);
 /* Which CPUs are online and what registers they have. */
 void cpus_look(struct job *job);
 int job_nmi(struct job *job, char *why, size_t size);
+/* Wait until a kernel that tells of its own trouble has finished speaking. */
+void job_settle(struct job *job);
 /* "0-3,7": CPUs that are online, or for which a field is as asked. */
 enum cpu_set { CPUS_ONLINE, CPUS_REGISTERS, CPUS_STACK, CPUS_SILENT };
 void cpus_list(struct sink *s, const struct cpus *cpus, enum cpu_set which);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * nmi.c - ask every CPU where it is.
+ * nmi.c - ask every CPU where it is, and wait for what a guest still says.
  *
  * The guest's driver answers an NMI with a register slot and a record with
  * the stack, for each CPU, also with interrupts off.  The guest's clock says
@@ -15,6 +15,8 @@
 
 #define INJECT_MS 1000
 #define LOOK_MS 5
+#define SETTLE_MS 250 /* of silence */
+#define SETTLE_MOST_MS 2000
 #define STACK_MS 100 /* behind the registers; recording may be stopped */
 
 void cpus_look(struct job *job)
@@ -150,6 +152,29 @@ int job_nmi(struct job *job, char *why, size_t size)
 	if (r)
 		dlog_reader_free(r);
 	return ret;
+}
+
+/*
+ * The status word comes first: what the kernel prints of its panic, oops or
+ * lockup follows.
+ */
+void job_settle(struct job *job)
+{
+	uint64_t until = clock_ns(CLOCK_MONOTONIC) + SETTLE_MOST_MS * MS;
+	struct dlog_reader *r;
+	struct dlog_entry e;
+
+	if (!job->d || (job->ev != EV_PANICKED && job->ev != EV_CRASH_LOADED &&
+			job->ev != EV_OOPS && job->ev != EV_LOCKUP))
+		return;
+	if (dlog_reader_new(&r, &job->d, 1,
+			    DLOG_READER_FOLLOW | DLOG_READER_NEW, NULL))
+		return;
+	while (clock_ns(CLOCK_MONOTONIC) < until &&
+	       !atomic_load(&job->all->stopping) &&
+	       dlog_reader_next(r, &e, SETTLE_MS) > 0)
+		;
+	dlog_reader_free(r);
 }
 
 static bool cpu_in(const struct cpu_seen *c, enum cpu_set which)

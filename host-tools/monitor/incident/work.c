@@ -93,6 +93,7 @@ static int step_evidence(struct job *job, char *why, size_t size)
 		ret = bundle_json(job, false);
 	if (ret)
 		goto out;
+	job_settle(job);
 	region_copy(job);
 	job_decode(job);
 	job_ask_history(job);
