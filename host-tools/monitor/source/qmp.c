@@ -127,8 +127,11 @@ static void retry_later(struct qmp *q)
 	uint64_t now = clock_ns(CLOCK_MONOTONIC);
 
 	disconnect(q);
-	if (q->since && now - q->since > RETRY_MAX)
+	/* It was well for a while: what went wrong before is over. */
+	if (q->since && now - q->since > RETRY_MAX) {
 		q->retry = 0;
+		q->complaint[0] = 0;
+	}
 	q->since = 0;
 	q->retry = q->retry ? q->retry * 2 : RETRY_MIN;
 	if (q->retry > RETRY_MAX)
@@ -347,7 +350,6 @@ static void on_status(struct qmp *q, const json_t *result)
 
 	q->orphan = false;
 	q->phase = READY;
-	q->complaint[0] = 0;
 	q->since = clock_ns(CLOCK_MONOTONIC);
 	sd_event_source_set_enabled(q->timer, SD_EVENT_OFF);
 	q->vm = qmp_vm_new(q, q->m, q->pid);
@@ -357,8 +359,8 @@ static void on_status(struct qmp *q, const json_t *result)
 	}
 	g->vm_running = running;
 	guest_set_vm(g, vm_get(&q->vm->vm));
-	log_(LOG_INFO, "guest %s: QMP at %s%s, %.32s", g->name, q->path,
-	     same ? " again" : "", status);
+	log_(same ? LOG_DEBUG : LOG_INFO, "guest %s: QMP at %s%s, %.32s",
+	     g->name, q->path, same ? " again" : "", status);
 	if (!strcmp(status, "guest-panicked"))
 		guest_event(g, EV_PANICKED, "its VMM says so");
 	else if (!running)
