@@ -586,6 +586,8 @@ static void park(struct stream *st)
 		st->park.word = dlog_load64(s->copy + st->done);
 	dlog_view_no_buffers(&st->v);
 	st->parked = true;
+	/* Many readers do not look at everything in the same moment. */
+	st->polls = (uint32_t)st->v.seed % POLL_ALL;
 }
 
 /* Does the word at @off of the tail differ from @word? */

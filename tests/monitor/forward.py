@@ -9,6 +9,7 @@ import glob
 import json
 import os
 import random
+import subprocess
 import sys
 import time
 
@@ -18,7 +19,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(HERE), 'scenarios'))
 sys.path.insert(0, HERE)
 
 from lib.case import case, main, skip  # noqa: E402 (needs the paths above)
-from peers import World, read_json, until  # noqa: E402
+from peers import BUILD, World, read_json, until  # noqa: E402
 
 JSON = {'out': {'type': 'json', 'path': 'DIR/out.json'}}
 BATCH = 4096            # records that are on their way at most
@@ -309,8 +310,6 @@ def mistakes_are_told_with_their_line():
 
 @case
 def a_json_line_is_what_dlog_read_says():
-    from peers import BUILD
-    import subprocess
     with World(JSON) as world:
         world.region('a', 'boot 6.1 1700000000000000000\nnote 5\n'
                      'printk 6 T12 7 plain "quoted" \\\\ text\n'

@@ -276,6 +276,7 @@ class Syslog:
     def __init__(self, kind='tcp', context=None):
         self.context = context
         self.frames = []
+        self.so_far, self.parsed = Received(), 0
         self.stalled = threading.Event()
         self.connections = []
         self.served = 0
@@ -352,17 +353,19 @@ class Syslog:
                 pass
 
     def received(self):
-        received = Received()
-        for frame in list(self.frames):
+        """All that has come so far; each frame is parsed once."""
+        frames = self.frames[self.parsed:]
+        self.parsed += len(frames)
+        for frame in frames:
             message = parse_syslog(frame)
             data = message['data']
             if message['app'] == b'dlogd':
-                received.events.append(message)
+                self.so_far.events.append(message)
                 continue
-            received.add(message['host'].decode(), int(data['boot']),
-                         int(data['ring']), message['msg'].decode(),
-                         data['id'])
-        return received
+            self.so_far.add(message['host'].decode(), int(data['boot']),
+                            int(data['ring']), message['msg'].decode(),
+                            data['id'])
+        return self.so_far
 
     def close(self):
         self.over = True
@@ -469,7 +472,6 @@ class NatsClient:
         self.socket = socket.create_connection(('127.0.0.1', port), 20)
         self.file = self.socket.makefile('rb')
         assert self.file.readline().startswith(b'INFO ')
-        self.early = []
         self.send('CONNECT {"verbose":false,"pedantic":false,"headers":true,'
                   '"lang":"python","version":"1","protocol":1}')
 
@@ -508,19 +510,21 @@ class NatsClient:
         self.send('UNSUB 1 1')
         payload = json.dumps(request).encode()
         self.send('PUB %s answer %d' % (subject, len(payload)), payload)
-        while True:
-            subject, answer = self.next()
-            if subject == 'answer':
-                return json.loads(answer)
-            self.early.append((subject, answer))
+        return json.loads(self.next()[1])
 
     def messages(self, stream, count):
-        self.send('SUB delivery 2')
+        """By a pull consumer: a server gives up those that it must push."""
         answer = self.call('$JS.API.CONSUMER.CREATE.' + stream, {
             'stream_name': stream,
-            'config': {'deliver_subject': 'delivery', 'ack_policy': 'none',
-                       'deliver_policy': 'all', 'replay_policy': 'instant'}})
+            'config': {'ack_policy': 'none', 'deliver_policy': 'all',
+                       'replay_policy': 'instant'}})
         assert 'error' not in answer, answer
-        yield from self.early
-        for _ in range(count - len(self.early)):
-            yield self.next()
+        self.send('SUB delivery 2')
+        pull = '$JS.API.CONSUMER.MSG.NEXT.%s.%s' % (stream, answer['name'])
+        while count:
+            batch = min(count, 2000)
+            request = json.dumps({'batch': batch}).encode()
+            self.send('PUB %s delivery %d' % (pull, len(request)), request)
+            for _ in range(batch):
+                yield self.next()
+            count -= batch
