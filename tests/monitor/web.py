@@ -491,7 +491,8 @@ def browser_takes_hostile_text_for_text():
                 assert b.get("document.querySelectorAll('script').length") == 1
                 assert not b.get("document.querySelectorAll('img, svg, b, i')"
                                  '.length'), path
-            shot(b, 'hostile.png')
+                if path == '/guest/evil':
+                    shot(b, 'hostile.png')
             b.open(site.url + '/guest/sim0')
             sims.do('say sim0 <img src=http://evil.example/y '
                     'onerror=window.pwned=1>')
