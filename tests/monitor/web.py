@@ -465,6 +465,21 @@ AS_SENT = """(() => {
 })()"""
 
 
+# Pixels between where a record begins and where a line of its own does.
+INDENT = """(() => {
+    const line = [...document.querySelectorAll('#log .l')].find(
+        (div) => div.textContent.includes('injected'));
+    const text = line.lastChild, range = document.createRange();
+    const left = (from) => {
+        range.setStart(text, from);
+        range.setEnd(text, from + 1);
+        return range.getBoundingClientRect().left;
+    };
+    return left(text.data.indexOf('[')) -
+        line.firstChild.getBoundingClientRect().left;
+})()"""
+
+
 def shot(b, name):
     os.makedirs(SHOTS, exist_ok=True)
     b.shot(os.path.join(SHOTS, name))
@@ -531,6 +546,8 @@ def browser_takes_hostile_text_for_text():
                 if not path.endswith('loss'):   # which is not asked again
                     assert b.get(AS_SENT) == 2, path
                 if path == '/guest/evil':
+                    # "injected" begins further right than real stamps.
+                    assert b.get(INDENT) > 50
                     shot(b, 'hostile.png')
             b.open(site.url + '/guest/sim0')
             sims.do('say sim0 <img src=http://evil.example/y '
