@@ -49,6 +49,10 @@ $(B)/obj/%.o: %.c
 	@echo "  CC      $<"
 	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -c -o $@ $<
 
+# .incbin is nothing that -MMD sees.
+$(B)/obj/host-tools/monitor/web/assets.o: host-tools/monitor/web/style.css \
+	host-tools/monitor/web/script.js
+
 $(B)/lib/libdlog.a: $(LIB_OBJ)
 	@mkdir -p $(@D)
 	@echo "  AR      $@"

@@ -232,6 +232,32 @@ def requests_that_are_refused():
 
 
 @case
+def where_it_listens():
+    with Site() as site:
+        path = site.path('web')
+        for _ in range(2):  # the second finds the first's socket
+            dlogd = site.dlogd('--listen', path)
+            dlogd.wait_line('web: serving ' + re.escape(path))
+            assert os.stat(path).st_mode & 0o777 == 0o660
+            with socket.socket(socket.AF_UNIX) as sock:
+                sock.connect(path)
+                sock.sendall(b'GET /healthz HTTP/1.0\r\n\r\n')
+                assert read_until(sock, b'ok\n').startswith(b'HTTP/1.')
+            dlogd.process.kill()
+            dlogd.process.wait()
+        assert 'beyond this host' not in dlogd.text()
+        dlogd = site.dlogd('--listen', '0.0.0.0:0')
+        dlogd.wait_line('beyond this host')
+        assert dlogd.stop() == 0
+        taken = socket.create_server(('127.0.0.1', 0))
+        for where in ('127.0.0.1:%d' % taken.getsockname()[1], 'nonsense',
+                      '/nonexistent/web', '127.0.0.1:'):
+            dlogd = site.dlogd('--listen', where, ready=False)
+            dlogd.wait_line('web: cannot serve ' + re.escape(where))
+        taken.close()
+
+
+@case
 def metrics():
     with Site() as site:
         sims = site.sims('--guests', '3', '--rate', '50', '--period', '200',
@@ -428,6 +454,32 @@ def many_clients():
         assert dlogd.stop() == 0
 
 
+# How the browser takes the page as it was sent, before the script writes
+# anew what stands there.
+AS_SENT = """(() => {
+    const ask = new XMLHttpRequest();
+    ask.open('GET', location.pathname, false);
+    ask.send();
+    return new DOMParser().parseFromString(ask.responseText, 'text/html')
+        .querySelectorAll('script, img, svg, b, i, h1').length;
+})()"""
+
+
+# Pixels between where a record begins and where a line of its own does.
+INDENT = """(() => {
+    const line = [...document.querySelectorAll('#log .l')].find(
+        (div) => div.textContent.includes('injected'));
+    const text = line.lastChild, range = document.createRange();
+    const left = (from) => {
+        range.setStart(text, from);
+        range.setEnd(text, from + 1);
+        return range.getBoundingClientRect().left;
+    };
+    return left(text.data.indexOf('[')) -
+        line.firstChild.getBoundingClientRect().left;
+})()"""
+
+
 def shot(b, name):
     os.makedirs(SHOTS, exist_ok=True)
     b.shot(os.path.join(SHOTS, name))
@@ -491,7 +543,12 @@ def browser_takes_hostile_text_for_text():
                 assert b.get("document.querySelectorAll('script').length") == 1
                 assert not b.get("document.querySelectorAll('img, svg, b, i')"
                                  '.length'), path
-            shot(b, 'hostile.png')
+                if not path.endswith('loss'):   # which is not asked again
+                    assert b.get(AS_SENT) == 2, path
+                if path == '/guest/evil':
+                    # "injected" begins further right than real stamps.
+                    assert b.get(INDENT) > 50
+                    shot(b, 'hostile.png')
             b.open(site.url + '/guest/sim0')
             sims.do('say sim0 <img src=http://evil.example/y '
                     'onerror=window.pwned=1>')

@@ -155,7 +155,7 @@ void html_table(struct sink *s, const char *id, const char *caption,
 	sink_printf(s, "<table id=\"%s\">\n<thead><tr>", id);
 	for (; *columns; columns++)
 		sink_printf(s, "<th scope=\"col\">%s</th>", *columns);
-	sink_puts(s, "</tr></thead>\n<tbody>\n");
+	sink_puts(s, "</tr></thead>\n<tbody>");
 }
 
 void html_table_end(struct sink *s)

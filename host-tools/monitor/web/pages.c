@@ -54,8 +54,8 @@ static void cell_age(struct rows *rs, const struct guest *g)
 	else if (age <= (late ? late : 3 * NS_PER_S))
 		cell_printf(rs, "good", NULL, "beating");
 	else
-		cell_printf(rs, "bad", NULL, "%" PRIu64 " s ago",
-			    age / NS_PER_S);
+		cell_printf(rs, "bad", NULL, "%" PRIu64 ".%" PRIu64 " s ago",
+			    age / NS_PER_S, age % NS_PER_S / (NS_PER_S / 10));
 }
 
 static unsigned int count_incidents(struct web *w, const char *guest)

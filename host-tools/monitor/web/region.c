@@ -156,7 +156,8 @@ static void region_html(struct req *r, struct dlog *d)
 	dlog_get_live(d, &live);
 	sink_puts(s, "<section><h2>Region</h2>\n<dl>\n");
 	term(s, "File", r->path);
-	term(s, "Label", info.label);
+	if (info.label[0])
+		term(s, "Label", info.label);
 	term(s, "Size", cli_size(info.region_size).s);
 	snprintf(text, sizeof(text), "%u, each %s", info.nr_rings,
 		 cli_size(info.ring_size).s);
