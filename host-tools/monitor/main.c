@@ -259,6 +259,8 @@ static int load(struct config *cfg, const struct options *o)
 		*cfg->listen = 0;
 	if (!strcmp(cfg->control ? cfg->control : "", "none"))
 		*cfg->control = 0;
+	if (!ret)
+		ret = forward_check(cfg);
 	if (ret == -ENOMEM)
 		log_(LOG_ERR, "out of memory");
 	return ret;
@@ -266,8 +268,8 @@ static int load(struct config *cfg, const struct options *o)
 
 /* ---- places on the disk ---- */
 
-/* A directory with the ones above it; the last is nobody else's. */
-static int make_dir(const char *path)
+/* A directory with the ones above it.  @mode: of the last, whatever umask. */
+static int make_dir(const char *path, mode_t mode)
 {
 	char copy[4096], *p = copy;
 	struct stat st;
@@ -276,11 +278,15 @@ static int make_dir(const char *path)
 		return -ENAMETOOLONG;
 	while ((p = strchr(p + 1, '/'))) {
 		*p = 0;
-		if (mkdir(copy, 0755) && errno != EEXIST)
+		if (!mkdir(copy, 0700))
+			chmod(copy, 0755);
+		else if (errno != EEXIST)
 			return -errno;
 		*p = '/';
 	}
-	if (mkdir(copy, 0700) && errno != EEXIST)
+	if (!mkdir(copy, 0700))
+		chmod(copy, mode);
+	else if (errno != EEXIST)
 		return -errno;
 	if (stat(copy, &st))
 		return -errno;
@@ -291,10 +297,11 @@ static int make_dir(const char *path)
 static int take_state_dir(const struct config *cfg)
 {
 	char path[4096];
-	int ret = make_dir(cfg->state_dir), fd;
+	/* Through it QEMU gets to its region; what is ours in it is 0700. */
+	int ret = make_dir(cfg->state_dir, 0711), fd;
 
 	if (!ret)
-		ret = make_dir(cfg->bundles);
+		ret = make_dir(cfg->bundles, 0700);
 	if (ret) {
 		log_(LOG_ERR,
 		     "cannot make %s or %s: %s; choose with --state-dir and --bundles",
@@ -462,8 +469,8 @@ static void reload(struct daemon *d)
 		goto out;
 	}
 	web_stop(m);
-	forward_stop(m);
 	incidents_stop(m);
+	forward_stop(m);
 	config_free(&m->cfg);
 	m->cfg = cfg;
 	ret = incidents_start(m);

@@ -359,6 +359,8 @@ const struct incident *incidents_list(struct monitor *m);
 
 /* ---- forward/ ---- */
 
+/* Are all [sink] sections good?  0, or -EINVAL after messages. */
+int forward_check(const struct config *cfg);
 int forward_start(struct monitor *m); /* a thread for each [sink] */
 void forward_stop(struct monitor *m); /* within 5 s; cursors are on disk */
 /* The list of guests or their regions has changed. */

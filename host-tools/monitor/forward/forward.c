@@ -149,6 +149,30 @@ static int target_make(struct target **out, const struct sink_config *sc)
 			    sc->type ? sc->type : "");
 }
 
+static int sink_check(const struct sink_config *sc)
+{
+	struct target *t = NULL;
+	bool newest;
+	int ret = check_name(sc), more = check_start(sc, &newest);
+
+	if (!ret)
+		ret = more;
+	more = target_make(&t, sc);
+	if (!more)
+		t->ops->free(t);
+	return ret ? ret : more;
+}
+
+int forward_check(const struct config *cfg)
+{
+	int ret = 0;
+
+	for (size_t i = 0; i < cfg->nr_sinks; i++)
+		if (sink_check(&cfg->sink[i]))
+			ret = -EINVAL;
+	return ret;
+}
+
 /* ---- waits ---- */
 
 int stopper_poll(struct stopper *st, int fd, short events, int timeout_ms)
