@@ -153,11 +153,9 @@ static int sink_check(const struct sink_config *sc)
 {
 	struct target *t = NULL;
 	bool newest;
-	int ret = check_name(sc), more = check_start(sc, &newest);
+	int ret = check_start(sc, &newest);
+	int more = target_make(&t, sc);
 
-	if (!ret)
-		ret = more;
-	more = target_make(&t, sc);
 	if (!more)
 		t->ops->free(t);
 	return ret ? ret : more;
