@@ -98,7 +98,7 @@ def nvdimm_on_pc():
     nvdimm_guest(machine='pc')
 
 
-@case
+@case(long=True)
 def nvdimm_on_q35():
     nvdimm_guest(machine='q35', firmware='ovmf', mem='3G')
 
@@ -126,7 +126,7 @@ def ivshmem_on_pc():
     ivshmem_guest(machine='pc')
 
 
-@case
+@case(long=True)
 def ivshmem_on_q35():
     ivshmem_guest(machine='q35', firmware='ovmf')
 
@@ -202,7 +202,7 @@ def ram_on_pc_above_4g():
     ram_guest_above_4g('pc')
 
 
-@case
+@case(long=True)
 def ram_on_q35_above_4g():
     ram_guest_above_4g('q35')
 

@@ -35,8 +35,8 @@ def mutate(count, seed):
 
 
 @case(timeout=900)
-def a_hundred_thousand():
-    mutate(100000, 1)
+def thirty_thousand():
+    mutate(30000, 1)
 
 
 @case(long=True, timeout=7200)

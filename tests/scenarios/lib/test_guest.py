@@ -82,7 +82,7 @@ def seabios_q35():
     boots(firmware='seabios', machine='q35')
 
 
-@case
+@case(long=True)
 def ovmf_pc():
     boots(firmware='ovmf', machine='pc')
 
@@ -155,12 +155,12 @@ def kexecs(kernel, option, firmware='seabios'):
             check_nvdimm(guest)
 
 
-@case
+@case(long=True)
 def kexec_file_load():
     kexecs('6.1', '-s')
 
 
-@case
+@case(long=True)
 def kexec_load():
     kexecs('6.1', '-c')
 
