@@ -565,6 +565,23 @@ def a_vmm_that_does_not_answer():
         assert d.count('sim0', 'hung') == 0
 
 
+@case
+def ends_at_once_while_a_vmm_is_asked():
+    with Place() as p:
+        sims = p.sims('--guests', '3', '--qmp', '--period', '300')
+        d = p.dlogd()
+        for i in range(3):
+            d.wait_line('sim%d: QMP' % i)
+            d.at = 0
+        time.sleep(1)
+        sims.do('mute *')
+        sims.do('hang *')
+        time.sleep(0.8)
+        began = time.monotonic()
+        assert d.stop() == 0
+        assert time.monotonic() - began < 2, time.monotonic() - began
+
+
 def quiet_during(what, seconds=2.0, args=(), expected=()):
     """No event that means harm while what(sims, dlogd) happens, nor after."""
     with Place() as p:
