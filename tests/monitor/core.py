@@ -299,6 +299,7 @@ def control_socket():
     with Place() as p:
         d = p.dlogd()
         p.create('dom')
+        d.wait_line('guest dom: region')
         os.rename(p.region('dom'), p.path('dom.raw'))
         d.wait_event('dom', 'lost')
         s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
