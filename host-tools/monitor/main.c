@@ -337,6 +337,7 @@ struct posts {
 	struct post *first, **last;
 	sd_event_source *source;
 	int fd;
+	bool closed; /* the loop has ended: nobody would run them */
 };
 
 int monitor_post(struct monitor *m, void (*fn)(void *arg), void *arg)
@@ -344,14 +345,22 @@ int monitor_post(struct monitor *m, void (*fn)(void *arg), void *arg)
 	struct posts *q = m->posts;
 	struct post *p = malloc(sizeof(*p));
 	const uint64_t one = 1;
+	bool closed;
 
 	if (!p)
 		return -ENOMEM;
 	*p = (struct post){ .fn = fn, .arg = arg };
 	pthread_mutex_lock(&q->lock);
-	*q->last = p;
-	q->last = &p->next;
+	closed = q->closed;
+	if (!closed) {
+		*q->last = p;
+		q->last = &p->next;
+	}
 	pthread_mutex_unlock(&q->lock);
+	if (closed) {
+		free(p);
+		return -ESHUTDOWN;
+	}
 	/* It cannot be full: the counter is read in one go. */
 	return write(q->fd, &one, sizeof(one)) < 0 && errno != EAGAIN ? -errno
 								      : 0;
@@ -398,6 +407,15 @@ static int posts_start(struct monitor *m)
 		return -errno;
 	return sd_event_add_io(m->loop, &q->source, q->fd, EPOLLIN, on_posts,
 			       q);
+}
+
+/* The last ones are run; who posts from now on is told so. */
+static void posts_close(struct monitor *m)
+{
+	pthread_mutex_lock(&m->posts->lock);
+	m->posts->closed = true;
+	pthread_mutex_unlock(&m->posts->lock);
+	posts_run(m->posts);
 }
 
 static void posts_stop(struct monitor *m)
@@ -539,10 +557,14 @@ static int parts_start(struct monitor *m)
 	return ret;
 }
 
-/* Each of these takes a part that was never started, too. */
+/*
+ * Each of these takes a part that was never started, too.  Workers that would
+ * still ask a VMM are refused once its connection is closed.
+ */
 static void parts_stop(struct monitor *m)
 {
 	sources_stop(m);
+	posts_close(m);
 	watch_stop(m);
 	incidents_stop(m);
 	web_stop(m);

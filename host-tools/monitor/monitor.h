@@ -331,7 +331,10 @@ void source_libvirt_stop(struct monitor *m);
 int control_start(struct monitor *m); /* the hook's datagrams */
 void control_stop(struct monitor *m);
 
-/* Run @fn(@arg) in the main thread soon; from any thread.  0 or -errno. */
+/*
+ * Run @fn(@arg) in the main thread soon; from any thread.  0 or -errno:
+ * -ESHUTDOWN when dlogd ends and @fn will not be run.
+ */
 int monitor_post(struct monitor *m, void (*fn)(void *arg), void *arg);
 
 /* ---- incident/ ---- */

@@ -299,7 +299,7 @@ def control_socket():
     with Place() as p:
         d = p.dlogd()
         p.create('dom')
-        d.wait_line('guest dom: region ')
+        d.wait_line('guest dom: region')
         os.rename(p.region('dom'), p.path('dom.raw'))
         d.wait_event('dom', 'lost')
         s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -564,6 +564,25 @@ def a_vmm_that_does_not_answer():
         sims.do('hang sim0')
         d.wait_event('sim0', 'vmm-stuck', 12)
         assert d.count('sim0', 'hung') == 0
+
+
+@case
+def ends_at_once_while_a_vmm_is_asked():
+    with Place() as p:
+        sims = p.sims('--guests', '3', '--qmp', '--period', '300')
+        d = p.dlogd()
+        for i in range(3):
+            d.wait_line('sim%d: QMP' % i)
+            d.at = 0
+        time.sleep(1)
+        # One question whether it runs, and some for the evidence of a panic.
+        sims.do('mute *')
+        sims.do('panic sim0')
+        sims.do('hang sim1')
+        time.sleep(0.8)
+        began = time.monotonic()
+        assert d.stop() == 0
+        assert time.monotonic() - began < 2, time.monotonic() - began
 
 
 def quiet_during(what, seconds=2.0, args=(), expected=()):
