@@ -13,7 +13,7 @@ the records get their symbols.  docs/gdb.md is the manual.
 Relies on gdb 12 or later with Python, and on the dlog-read program.
 """
 
-import contextlib
+import ctypes
 import json
 import locale
 import os
@@ -587,34 +587,56 @@ the last records come first (10)."""
     def follow_running(reading, end):
         """gdb waits for the guest; what comes meanwhile is handed to its
         loop."""
-        with Helper() as helper:
-            helper.watch(reading)
-            if end != float('inf'):
-                helper.stop_guest_at(end)
+        with Running(end) as running:
+            running.watch(reading)
             gdb.execute('continue')
 
     @staticmethod
     def follow_stepwise(reading, end, path):
         """Our copy is brought up to date while the guest stands still."""
         while time.monotonic() < end:
-            with Helper() as helper:
-                helper.stop_guest_at(min(end, time.monotonic() + POLL))
+            with Running(min(end, time.monotonic() + POLL)) as running:
                 said = gdb.execute('continue', to_string=True)
             session.memory.save(session.region, path)
             reading.write_until(time.monotonic() + SETTLE)
-            if not helper.stopped:
+            if not running.timed_out:
                 gdb.write(said)         # a breakpoint, or Ctrl-C
                 return
 
 
-class Helper:
-    """Does something while gdb lets the guest run: threads wait, and gdb's
-    loop does it."""
+def set_python_sigint(handler):
+    """What Python does at Ctrl-C; what gdb does stays.  The former."""
+    libc = ctypes.CDLL(None)
+    action = ctypes.create_string_buffer(1024)      # a struct sigaction
+    libc.sigaction(signal.SIGINT, None, action)
+    before = signal.signal(signal.SIGINT, handler)
+    libc.sigaction(signal.SIGINT, action, None)
+    return before
 
-    def __init__(self):
+
+class Running:
+    """While gdb lets the guest run: threads wait, and gdb's loop acts.
+
+    Ctrl-C must stop the guest, also when it falls upon code of ours: it
+    raises no KeyboardInterrupt there meanwhile.  (Blocking SIGINT would not
+    do: a terminal that Ctrl-C has flushed may never wake who writes to it.)"""
+
+    def __init__(self, end):
+        self.end = end
         self.over = threading.Event()
-        self.stopped = False            # by us
+        self.timed_out = False
         self.threads = []
+
+    def __enter__(self):
+        self.before = set_python_sigint(lambda *_: gdb.post_event(self.stop))
+        self.start(self.wait)
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        for thread in self.threads:
+            thread.join()
+        set_python_sigint(self.before)
 
     def start(self, function, *args):
         thread = threading.Thread(target=function, args=args, daemon=True)
@@ -625,45 +647,35 @@ class Helper:
         thread.start()
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
+    def wait(self):
+        """Stops the guest in the end."""
+        left = min(self.end - time.monotonic(), threading.TIMEOUT_MAX)
+        if not self.over.wait(max(0, left)):
+            self.timed_out = True
+            gdb.post_event(self.stop)
+
+    def stop(self):
+        if not self.over.is_set():
+            gdb.execute('interrupt')
+
     def watch(self, reading):
+        """Shows what is read as it comes."""
         shown = threading.Event()
+        more = True
 
         def show():
-            try:
-                if not self.over.is_set() and not reading.write(0):
-                    self.over.set()
-            finally:
-                shown.set()
+            nonlocal more
+            more = self.over.is_set() or reading.write(0)
+            shown.set()
 
         def wait():
-            while not self.over.is_set():
+            while more and not self.over.is_set():
                 if select.select([reading.fd], [], [], 0.1)[0]:
                     shown.clear()
                     gdb.post_event(show)
-                    while not shown.wait(0.1) and not self.over.is_set():
-                        pass
+                    shown.wait(1)
 
         self.start(wait)
-
-    def stop_guest_at(self, end):
-        def stop():
-            if not self.over.is_set():
-                self.stopped = True
-                gdb.execute('interrupt')
-
-        def wait():
-            if not self.over.wait(max(0, end - time.monotonic())):
-                gdb.post_event(stop)
-
-        self.start(wait)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.over.set()
-        for thread in self.threads:
-            thread.join()
 
 
 class Help(Command):

@@ -307,6 +307,23 @@ def follow_a_running_guest():
             agree(gdb, w.region)
 
 
+@case(long=True)
+def ctrl_c_in_a_flood():
+    """Whatever code of ours it falls upon, it stops the guest."""
+    with Stub() as stub, World(qemu_args=stub.args) as w:
+        w.load_driver()
+        w.guest.sh_nowait('while :; do echo flood > /dev/dlog-msg; done', 600)
+        with stub.attach() as gdb:
+            for n in range(100):
+                gdb.send('dlog follow -n 1')
+                gdb.wait_for('flood')
+                # The terminal fills meanwhile.
+                time.sleep(0.05 + n / 1000)
+                gdb.interrupt()
+                said = gdb.wait(20)
+                assert 'Exception' not in said and 'Error' not in said, said
+
+
 @case
 def the_guest_ends_while_we_follow():
     with Stub() as stub, World(qemu_args=stub.args) as w:
