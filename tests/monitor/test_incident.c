@@ -413,7 +413,7 @@ static void the_queue_is_bounded(void **state)
 		vm[i] = stand_vm(&s);
 		vm[i]->slow_ms = 20;
 		ret[i] = incident_begin(stand_guest(&s, name, &vm[i]->vm),
-					EV_PANICKED, ACT_EVIDENCE, NULL);
+					EV_VMM_GONE, ACT_EVIDENCE, NULL);
 		full += ret[i] == -EBUSY;
 		assert_true(!ret[i] || ret[i] == -EBUSY);
 	}
@@ -442,7 +442,7 @@ static void a_thousand_leave_nothing_behind(void **state)
 	before = open_files();
 	for (int n = 0; n < 5; n++) {
 		for (int i = 0; i < 200; i++) {
-			incident_begin(g[i], EV_OOPS, ACT_EVIDENCE, "again");
+			incident_begin(g[i], EV_VMM_GONE, ACT_EVIDENCE, "again");
 			if (i % 50 == 49)
 				stand_run(&s);
 		}
@@ -589,7 +589,7 @@ static void keep_free_is_kept(void **state)
 	assert_int_equal(incidents_start(&s.m), 0);
 	g = stand_guest(&s, "g", NULL);
 	for (int i = 0; i < 6; i++) {
-		incident_begin(g, EV_PANICKED, ACT_EVIDENCE, NULL);
+		incident_begin(g, EV_VMM_GONE, ACT_EVIDENCE, NULL);
 		stand_run(&s);
 		assert_true(stand_told.complete);
 		free(stand_shell("test $(df --output=avail -m %s | tail -n 1) "
