@@ -442,7 +442,8 @@ static void a_thousand_leave_nothing_behind(void **state)
 	before = open_files();
 	for (int n = 0; n < 5; n++) {
 		for (int i = 0; i < 200; i++) {
-			incident_begin(g[i], EV_VMM_GONE, ACT_EVIDENCE, "again");
+			incident_begin(g[i], EV_VMM_GONE, ACT_EVIDENCE,
+				       "again");
 			if (i % 50 == 49)
 				stand_run(&s);
 		}
