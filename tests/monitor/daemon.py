@@ -72,9 +72,9 @@ class Lines:
 class Daemon:
     """dlogd, run by hand."""
 
-    def __init__(self, place, args, program):
+    def __init__(self, place, args, program, wrapper):
         self.process = subprocess.Popen(
-            [program, *args], stdin=subprocess.DEVNULL,
+            [*wrapper, program, *args], stdin=subprocess.DEVNULL,
             stdout=open(os.path.join(place.dir, 'stdout'), 'w'),
             stderr=subprocess.PIPE, text=True, errors='replace')
         self.log = Lines(self.process.stderr)
@@ -203,11 +203,11 @@ class Place:
             f.write(text)
         return self.path(name)
 
-    def dlogd(self, *args, ready=True, program=DLOGD):
+    def dlogd(self, *args, ready=True, program=DLOGD, wrapper=()):
         daemon = Daemon(self, ['-v', '--regions', self.regions, '--state-dir',
                                self.state, '--control',
                                self.path('control'), '--listen', 'none',
-                               *args], program)
+                               *args], program, wrapper)
         self.processes.append(daemon)
         if ready:
             daemon.wait_line(r'^dlogd: \d+ guests?$')

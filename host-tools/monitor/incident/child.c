@@ -49,7 +49,7 @@ static void child_descriptors(const struct child_args *a)
 }
 
 /* After fork() in a process with threads: async-signal-safe calls alone. */
-static _Noreturn void child_run(const struct child_args *a)
+static _Noreturn void child_run(const struct child_args *a, pid_t parent)
 {
 	struct sigaction plain = { .sa_handler = SIG_DFL };
 	sigset_t none;
@@ -59,8 +59,10 @@ static _Noreturn void child_run(const struct child_args *a)
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	setsid();
-	if (a->distrusted && (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
-			      prctl(PR_SET_PDEATHSIG, SIGKILL)))
+	/* dlogd may have died before it is asked for its death. */
+	if (a->distrusted &&
+	    (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+	     prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent))
 		_exit(NOT_RUN);
 	if ((a->dir >= 0 ? fchdir(a->dir) : chdir("/")))
 		_exit(NOT_RUN);
@@ -76,11 +78,12 @@ static _Noreturn void child_run(const struct child_args *a)
 
 int child_start(struct child *c, const struct child_args *args)
 {
+	pid_t parent = getpid();
 	int ret;
 
 	c->pid = fork();
 	if (!c->pid)
-		child_run(args);
+		child_run(args, parent);
 	if (c->pid < 0) {
 		ret = -errno;
 		c->pid = 0;
