@@ -92,16 +92,16 @@ def two_guests_at_full_load():
             b.guest.kill9()
             time.sleep(3)
             assert dlogd.stop() == 0
-        with open(out, 'rb') as f:
-            sent = {(r['guest'], r['boot'], r['ring'], r['position'])
-                    for r in map(json.loads, f) if 'position' in r}
-        print('%d records forwarded' % len(sent))
-        for world, name in ((a, 'a'), (b, 'b')):
-            left = [(name, e['boot'], e['ring'], e['position'])
-                    for e in entries(place.region(name))]
-            assert len(left) > 1000
-            missing = [e for e in left if e not in sent]
-            assert not missing, (len(missing), missing[:3])
+            with open(out, 'rb') as f:
+                sent = {(r['guest'], r['boot'], r['ring'], r['position'])
+                        for r in map(json.loads, f) if 'position' in r}
+            print('%d records forwarded' % len(sent))
+            for world, name in ((a, 'a'), (b, 'b')):
+                left = [(name, e['boot'], e['ring'], e['position'])
+                        for e in entries(place.region(name))]
+                assert len(left) > 1000
+                missing = [e for e in left if e not in sent]
+                assert not missing, (len(missing), missing[:3])
 
 
 if __name__ == '__main__':
