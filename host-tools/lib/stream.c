@@ -470,8 +470,6 @@ static int stream_next(void *stream, struct dlog_item *item)
 	struct stream *st = stream;
 	int ret;
 
-	if (st->parked)
-		return 0;
 again:
 	if (st->late_ready) {
 		st->late_ready = false;
@@ -481,6 +479,8 @@ again:
 			return 1;
 		}
 	}
+	if (st->parked) /* late_buf is not one of the view's */
+		return 0;
 	while (!st->ended) {
 		/* A follower that is always behind never runs dry. */
 		if (!st->loaded && st->nr_late && !st->refs[LATE_BUFFER] &&
@@ -655,28 +655,45 @@ static bool stream_poll(void *stream)
 	return st->reload;
 }
 
+/* One more place, if it is not empty: returns how many there are then. */
+static size_t tell_late(const struct stream *st, uint32_t boot,
+			uint64_t position, uint64_t end, struct dlog_place *out,
+			size_t n, size_t i)
+{
+	if (position >= end)
+		return i;
+	if (i < n)
+		out[i] = (struct dlog_place){
+			.ring = st->v.ring,
+			.boot = boot,
+			.position = position,
+			.end = end,
+		};
+	return i + 1;
+}
+
 static size_t stream_tell(void *stream, struct dlog_place *out, size_t n)
 {
 	struct stream *st = stream;
-	struct dlog_place p = {
-		.ring = st->v.ring,
-		.boot = st->boot,
-		.position = st->pos + st->done,
-		.end = UINT64_MAX,
-		.records = passed(st),
-	};
+	const struct dlog_item *item = &st->late_item;
+	size_t k = 1;
 
 	if (n)
-		out[0] = p;
-	for (uint32_t i = 0; i < st->nr_late; i++) {
-		p.boot = st->late[i].boot;
-		p.position = st->late[i].position;
-		p.end = st->late[i].end;
-		p.records = 0;
-		if (i + 1 < n)
-			out[i + 1] = p;
-	}
-	return 1 + st->nr_late;
+		out[0] = (struct dlog_place){
+			.ring = st->v.ring,
+			.boot = st->boot,
+			.position = st->pos + st->done,
+			.end = UINT64_MAX,
+			.records = passed(st),
+		};
+	for (uint32_t i = 0; i < st->nr_late; i++)
+		k = tell_late(st, st->late[i].boot, st->late[i].position,
+			      st->late[i].end, out, n, k);
+	if (st->late_ready)
+		k = tell_late(st, item->boot, item->position,
+			      item->position + DLOG_REC_SIZE(item->len), out, n,
+			      k);
+	return k;
 }
 
 /* Take up a late place again, unless it is gone. */

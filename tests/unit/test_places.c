@@ -175,6 +175,50 @@ static void parked(void **state)
 	w_free(&u.w);
 }
 
+/*
+ * A hole is passed, the ring is quiet for @wait ms, and what was in flight is
+ * committed: it comes, what is written later comes, and the places told in
+ * between lose neither.
+ */
+static void late_one(int wait)
+{
+	struct run u = { 0 };
+	uint8_t done[120], *p;
+	struct truth *t;
+
+	w_format(&u.w, 1 << 17, 1, 4096, 4);
+	w_boot(&u.w, 1);
+	for (uint32_t i = 0; i < 10; i++)
+		w_line(&u.w, 0);
+	w_partial(&u.w, 0, 100, UINT32_MAX, &t);
+	p = w_at(&u.w, 0, t->position);
+	memcpy(done, p, sizeof(done));
+	memset(p, 0, sizeof(done));
+	w_line(&u.w, 0);
+	run_open(&u);
+	assert_int_equal(run_read(&u, UINT32_MAX, 60), 11);
+	assert_int_equal(run_read(&u, UINT32_MAX, wait), 0);
+	memcpy(p, done, sizeof(done));
+	if (wait % 2) {
+		run_close(&u);
+		run_open(&u);
+	}
+	assert_int_equal(run_read(&u, UINT32_MAX, 100), 1);
+	for (uint32_t i = 0; i < 50; i++)
+		w_line(&u.w, 0);
+	assert_int_equal(run_read(&u, UINT32_MAX, 100), 50);
+	run_close(&u);
+	assert_int_equal(u.missed, 0);
+	w_free(&u.w);
+}
+
+static void late_while_parked(void **state)
+{
+	(void)state;
+	for (int wait = 0; wait < 1600; wait += 205)
+		late_one(wait);
+}
+
 /* Places that cannot be give the whole ring, or nothing twice; no crash. */
 static void hostile(void **state)
 {
@@ -219,9 +263,12 @@ static void hostile(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(each_once), cmocka_unit_test(in_flight),
-		cmocka_unit_test(missed),    cmocka_unit_test(parked),
+		cmocka_unit_test(each_once),
+		cmocka_unit_test(in_flight),
+		cmocka_unit_test(missed),
+		cmocka_unit_test(parked),
 		cmocka_unit_test(hostile),
+		cmocka_unit_test(late_while_parked),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
