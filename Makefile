@@ -252,7 +252,7 @@ install: host
 	install -m 644 host-tools/monitor/dlogd.conf $(DATADIR)/dlog/dlogd.conf.example
 	install -m 644 host-tools/completion/dlog $(DATADIR)/bash-completion/completions/dlog-read
 	ln -sf dlog-read $(DATADIR)/bash-completion/completions/dlog-create
-	install -m 644 host-tools/completion/dlog-qemu host-tools/completion/dlog-virt \
+	install -m 644 $(addprefix host-tools/completion/,dlog-qemu dlog-virt dlogd) \
 		$(DATADIR)/bash-completion/completions
 	install -d $(DATADIR)/dlog
 	install -m 644 host-tools/gdb/*.py $(DATADIR)/dlog

@@ -464,15 +464,29 @@ static void tell_status(struct monitor *m)
 	sd_notifyf(0, "STATUS=%u guests", m->nr_guests);
 }
 
+/* What cannot change while dlogd runs stays as it was. */
+static int keep_places(struct config *cfg, const struct config *old)
+{
+	int ret = override(&cfg->state_dir, old->state_dir);
+
+	if (!ret)
+		ret = override(&cfg->bundles, old->bundles);
+	if (!ret)
+		ret = override(&cfg->control, old->control);
+	if (!ret && old->libvirt)
+		ret = override(&cfg->libvirt, old->libvirt);
+	return ret;
+}
+
 /*
- * Everything is stopped that looks at the configuration, then it is another
- * one.  Guests stay, with their history.
+ * Sinks and page are stopped, then the configuration is another one.  Guests
+ * stay, with their history, and so do incidents that are under way.
  */
 static void reload(struct daemon *d)
 {
 	struct monitor *m = &d->m;
-	struct config cfg;
-	int ret;
+	struct config cfg, old;
+	int left;
 
 	sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu",
 		   (unsigned long long)clock_ns(CLOCK_MONOTONIC) / 1000);
@@ -481,27 +495,24 @@ static void reload(struct daemon *d)
 		config_free(&cfg);
 		goto out;
 	}
-	/* The lock holds for the directory that it was taken in. */
-	if (override(&cfg.state_dir, m->cfg.state_dir)) {
+	if (keep_places(&cfg, &m->cfg)) {
 		config_free(&cfg);
 		goto out;
 	}
 	web_stop(m);
-	incidents_stop(m);
-	forward_stop(m);
-	config_free(&m->cfg);
+	left = forward_stop(m);
+	old = m->cfg;
 	m->cfg = cfg;
-	ret = incidents_start(m);
-	if (!ret)
-		ret = forward_start(m);
-	if (!ret)
-		ret = web_start(m);
-	if (!ret) {
-		source_files_rescan(m);
-		log_(LOG_NOTICE, "configuration read again");
-	} else {
-		sd_event_exit(m->loop, ret);
-	}
+	/* A thread that was left behind still reads its section. */
+	if (!left)
+		config_free(&old);
+	incidents_reload(m);
+	if (forward_start(m))
+		log_(LOG_ERR, "nothing is forwarded until the next reload");
+	if (web_start(m))
+		log_(LOG_ERR, "there is no page until the next reload");
+	source_files_rescan(m);
+	log_(LOG_NOTICE, "configuration read again");
 out:
 	sd_notify(0, "READY=1");
 	tell_status(m);
