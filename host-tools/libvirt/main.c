@@ -167,11 +167,30 @@ static int print_xml(xmlDoc *doc, struct dlog_error *err)
 	return 0;
 }
 
+/* QEMU has to get at the file; @give: nobody else gives it to its user. */
+static int prepare_owner(struct target *t, const struct attachment *a,
+			 bool give, struct dlog_error *err)
+{
+	uid_t uid;
+	gid_t gid;
+	int ret = host_user(t->conn, t->doc, &uid, &gid, err);
+
+	/* Without the dac model QEMU runs as libvirtd itself does. */
+	if (ret)
+		return ret == -ENOENT ? 0 : ret;
+	ret = region_reachable(a->path, uid, gid, err);
+	if (!ret && give && lchown(a->path, uid, gid))
+		ret = fail(err, -errno, "%s: cannot be given to user %u: %s",
+			   a->path, uid, strerror(errno));
+	return ret;
+}
+
 /* Attached already: the same wish is fine, another is not. */
 static int attach_again(struct target *t, const struct options *o, bool exists,
 			struct dlog_error *err)
 {
 	enum mode mode = edit_mode(t->doc);
+	int ret = 0;
 
 	if (strcmp(o->a.path, t->d.path))
 		return fail(err, -EEXIST,
@@ -192,26 +211,11 @@ static int attach_again(struct target *t, const struct options *o, bool exists,
 		a.size = t->d.size;
 		if (!a.rings)
 			a.rings = t->d.rings;
-		return region_create(&a, t->d.cpus, t->d.name, err);
+		ret = region_create(&a, t->d.cpus, t->d.name, err);
+		if (!ret)
+			ret = prepare_owner(t, &a, mode == MODE_COMMANDLINE,
+					    err);
 	}
-	return 0;
-}
-
-/* QEMU has to get at the file; @give: nobody else gives it to its user. */
-static int prepare_owner(struct target *t, const struct attachment *a,
-			 bool give, struct dlog_error *err)
-{
-	uid_t uid;
-	gid_t gid;
-	int ret = host_user(t->conn, t->doc, &uid, &gid, err);
-
-	/* Without the dac model QEMU runs as libvirtd itself does. */
-	if (ret)
-		return ret == -ENOENT ? 0 : ret;
-	ret = region_reachable(a->path, uid, gid, err);
-	if (!ret && give && lchown(a->path, uid, gid))
-		ret = fail(err, -errno, "%s: cannot be given to user %u: %s",
-			   a->path, uid, strerror(errno));
 	return ret;
 }
 

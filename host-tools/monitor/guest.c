@@ -362,6 +362,7 @@ static void change_state(struct guest *g, enum event ev)
 	switch (ev) {
 	case EV_STARTED:
 		g->alive = true;
+		hang_forgive(g);
 		g->shutdown_seen = false;
 		g->incident_mask = 0;
 		guest_refresh(g);
@@ -381,12 +382,15 @@ static void change_state(struct guest *g, enum event ev)
 	case EV_REBOOT:
 		g->alive = true; /* a VMM that stayed after a shutdown */
 		g->rebooting = true;
+		g->reset = clock_ns(CLOCK_MONOTONIC);
 		g->stale_cpus = 0;
 		set_state(g, ST_BOOTING);
 		break;
 	case EV_SHUTDOWN:
 	case EV_VMM_GONE:
 		g->alive = false;
+		g->rebooting = true;
+		g->reset = clock_ns(CLOCK_MONOTONIC);
 		g->stale_cpus = 0;
 		set_state(g, ST_OFF);
 		break;
@@ -498,6 +502,9 @@ void guest_event(struct guest *g, enum event ev, const char *detail)
 	g->counts[ev]++;
 	change_state(g, ev);
 	covered = g->incident_mask & covered_by(ev);
+	/* What comes behind a reset is another life. */
+	if (ev == EV_RESET || ev == EV_REBOOT)
+		g->incident_mask = 0;
 	g->incident_mask |= BIT(ev);
 	if (ev == EV_RECOVERED && g->recoveries++ < RECOVERIES_MAX)
 		g->incident_mask &= ~BIT(EV_HUNG);
@@ -510,6 +517,20 @@ void guest_event(struct guest *g, enum event ev, const char *detail)
 	web_changed(g->m, g);
 	if (tell || BIT(ev) & DEATHS)
 		begin_incident(g, ev, detail, covered);
+}
+
+bool guest_end_announced(const struct guest *g)
+{
+	switch (g->live.status) {
+	case DLOG_ST_KEXEC:
+	case DLOG_ST_REBOOT:
+	case DLOG_ST_HALT:
+	case DLOG_ST_POWEROFF:
+	case DLOG_ST_EMERGENCY:
+		return true;
+	default:
+		return false;
+	}
 }
 
 void guest_history(struct guest *g, const char *json, size_t len)

@@ -159,6 +159,15 @@ void hang_restart(struct guest *g, uint64_t now)
 		calm(g->watched);
 }
 
+/* Another VMM: no heart has beaten in it yet. */
+void hang_forgive(struct guest *g)
+{
+	if (!g->watched)
+		return;
+	g->watched->beaten = false;
+	g->watched->first = clock_ns(CLOCK_MONOTONIC);
+}
+
 void hang_forget(struct watched *w)
 {
 	vmm_sample_free(&w->sample);
@@ -322,7 +331,8 @@ static void suspicion(struct guest *g, uint64_t now)
 		hang_restart(g, now);
 		return;
 	}
-	if (g->vm && w->answer == NOT_ASKED)
+	/* Who could not be asked is not asked at each look. */
+	if (g->vm && w->answer == NOT_ASKED && now - w->asked >= SECOND)
 		ask(g, now);
 }
 
@@ -495,8 +505,9 @@ void hang_look(struct guest *g, uint64_t now)
 	online = update(g, now);
 	if (w->moved != moved) {
 		w->quiet = w->stuck = false;
+		g->incident_mask &= ~(1u << EV_VMM_STUCK);
 		/* A reset that left its driver alone is none. */
-		if (g->rebooting && now - g->resumed > 2 * SECOND)
+		if (g->rebooting && now - g->reset > 2 * SECOND)
 			g->rebooting = false;
 		if (!g->alive && !g->vm)
 			guest_event(g, EV_STARTED, "its heart beats");

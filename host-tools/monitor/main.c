@@ -531,19 +531,25 @@ static int on_signal(sd_event_source *s, const struct signalfd_siginfo *si,
 	return 0;
 }
 
-static int loop_start(struct daemon *d)
-{
-	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
-	struct monitor *m = &d->m;
-	sigset_t set;
-	int ret = sd_event_default(&m->loop);
+static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
 
-	/* Before any thread exists, so that none of them gets one. */
+/* Those that the loop takes: no other thread may get one. */
+static void block_signals(void)
+{
+	sigset_t set;
+
 	sigemptyset(&set);
 	for (size_t i = 0; i < 3; i++)
 		sigaddset(&set, signals[i]);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
+}
+
+static int loop_start(struct daemon *d)
+{
+	struct monitor *m = &d->m;
+	int ret = sd_event_default(&m->loop);
+
 	/* sd-event's calls give 1, too, when all is well. */
 	for (size_t i = 0; ret >= 0 && i < 3; i++)
 		ret = sd_event_add_signal(m->loop, NULL, signals[i], on_signal,
@@ -618,6 +624,8 @@ int main(int argc, char **argv)
 
 	setlocale(LC_CTYPE, "");
 	umask(0077);
+	/* Before any library starts a thread. */
+	block_signals();
 	if (o.regions && o.qmp)
 		ret = parse_options(&o, argc, argv);
 	if (ret < 0)

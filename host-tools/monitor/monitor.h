@@ -262,6 +262,7 @@ struct guest {
 	uint32_t users; /* sources that hold it: not to be forgotten */
 	bool alive; /* its VMM is there, as far as anything says so */
 	bool rebooting; /* reset: no heartbeats until a new boot begins */
+	uint64_t reset; /* CLOCK_MONOTONIC ns: since when */
 	dev_t dev; /* of the open region file */
 	ino_t ino;
 	/* no more than so many events of one guest are told in a while */
@@ -295,6 +296,8 @@ void guest_refresh(struct guest *g);
 /* Nobody has its region in use; or with @doubt, nothing shows what it does. */
 void guest_set_off(struct guest *g, bool doubt);
 void guests_free(struct monitor *m);
+/* Has its kernel said, by the status word, that it goes? */
+bool guest_end_announced(const struct guest *g);
 /* Keep a VMM's event for bundles. */
 void guest_history(struct guest *g, const char *json, size_t len);
 
@@ -306,6 +309,8 @@ void watch_stop(struct monitor *m);
 void watch_guest(struct guest *g);
 /* Its region is another one, or it is forgotten. */
 void watch_forget(struct guest *g);
+/* Another VMM: no heart has beaten in it yet. */
+void hang_forgive(struct guest *g);
 
 /* ---- qmp.c, source/ ---- */
 
@@ -352,6 +357,8 @@ struct incident {
 	struct incident *next; /* newest first */
 };
 
+/* The configuration is another one: bounds are taken from it. */
+void incidents_reload(struct monitor *m);
 int incidents_start(struct monitor *m); /* also reads what bundles exist */
 void incidents_stop(struct monitor *m); /* waits for workers, bounded */
 /* Act on @ev by @actions (enum action); returns at once. */
@@ -365,7 +372,8 @@ const struct incident *incidents_list(struct monitor *m);
 /* Are all [sink] sections good?  0, or -EINVAL after messages. */
 int forward_check(const struct config *cfg);
 int forward_start(struct monitor *m); /* a thread for each [sink] */
-void forward_stop(struct monitor *m); /* within 5 s; cursors are on disk */
+/* Within 5 s; cursors are on disk.  How many threads were left behind. */
+int forward_stop(struct monitor *m);
 /* The list of guests or their regions has changed. */
 void forward_guests_changed(struct monitor *m);
 /* A message of dlogd's own (event, incident): every sink tells it too. */

@@ -4,7 +4,8 @@
  * domain: datagrams, each one JSON object,
  *
  *	{"guest": NAME, "op": "prepare" | "start" | "stopped" | "release" |
- *	 "crashed", "region": PATH}		region may be left out
+ *	 "crashed", "region": PATH, "reason": TEXT}
+ * the last two may be left out
  *
  * The hook never waits for us, and we answer nothing.  Only root and who we
  * are ourselves may say something, by the kernel's word (SCM_CREDENTIALS).
@@ -58,7 +59,19 @@ static void crashed(struct guest *g)
 		guest_event(g, EV_VMM_GONE, "libvirt says crashed");
 }
 
-static int do_op(struct guest *g, const char *op, const char *region)
+/* @reason: libvirt's, from 10.5 on; before that NULL or "-". */
+static void stopped(struct guest *g, const char *reason)
+{
+	if (!g->alive || g->vm)
+		return;
+	if (reason && !strcmp(reason, "failed"))
+		guest_event(g, EV_VMM_GONE, "libvirt says failed");
+	else
+		guest_event(g, EV_SHUTDOWN, "libvirt says stopped");
+}
+
+static int do_op(struct guest *g, const char *op, const char *region,
+		 const char *reason)
 {
 	if (!strcmp(op, "prepare") || !strcmp(op, "start")) {
 		set_region(g, region);
@@ -66,11 +79,11 @@ static int do_op(struct guest *g, const char *op, const char *region)
 			guest_event(g, EV_STARTED, "by libvirt");
 	} else if (!strcmp(op, "stopped")) {
 		watch_guest(g);
-		if (g->alive && !g->vm)
-			guest_event(g, EV_SHUTDOWN, "libvirt says stopped");
+		stopped(g, reason);
 	} else if (!strcmp(op, "crashed")) {
 		watch_guest(g);
-		crashed(g);
+		if (!g->vm)
+			crashed(g);
 	} else if (strcmp(op, "started") && strcmp(op, "release")) {
 		return -EINVAL;
 	}
@@ -99,7 +112,8 @@ static void message(struct control *c, const char *text, size_t len)
 	if (line)
 		guest_history(g, line, strlen(line));
 	free(line);
-	if (do_op(g, op, json_string_value(region)))
+	if (do_op(g, op, json_string_value(region),
+		  json_string_value(json_object_get(m, "reason"))))
 		log_(LOG_WARNING, "guest %s: control: unknown op '%.40s'", name,
 		     op);
 	else

@@ -192,15 +192,11 @@ static void on_reset(struct domain *d)
 	if (again)
 		return;
 	watch_guest(d->g);
-	switch (d->g->d ? d->g->live.status : 0) {
-	case DLOG_ST_REBOOT:
-	case DLOG_ST_KEXEC:
-	case DLOG_ST_EMERGENCY:
+	/* "virsh reboot" is a poweroff by the guest, and a reset for it. */
+	if (d->g->d && guest_end_announced(d->g))
 		guest_event(d->g, EV_REBOOT, NULL);
-		break;
-	default:
+	else
 		guest_event(d->g, EV_RESET, NULL);
-	}
 }
 
 static void on_happened(struct domain *d, enum event ev, const char *detail)

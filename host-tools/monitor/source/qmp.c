@@ -149,6 +149,7 @@ static void vmm_gone(struct qmp *q, const char *how)
 {
 	q->orphan = false;
 	q->pid = 0;
+	watch_guest(q->g); /* its last beat is no sign of life */
 	guest_event(q->g, EV_VMM_GONE, how);
 }
 
@@ -262,20 +263,6 @@ static const char *text_of(const json_t *data, const char *key)
 }
 
 /* Is a guest that resets now one that said so? */
-static bool end_announced(const struct guest *g)
-{
-	switch (g->live.status) {
-	case DLOG_ST_KEXEC:
-	case DLOG_ST_REBOOT:
-	case DLOG_ST_HALT:
-	case DLOG_ST_POWEROFF:
-	case DLOG_ST_EMERGENCY:
-		return true;
-	default:
-		return false;
-	}
-}
-
 static void on_reset(struct guest *g, const json_t *data)
 {
 	bool guest = json_is_true(json_object_get(data, "guest"));
@@ -285,10 +272,10 @@ static void on_reset(struct guest *g, const json_t *data)
 	snprintf(detail, sizeof(detail), "%.60s%s", text_of(data, "reason"),
 		 g->live.status == DLOG_ST_PANIC ? ", after its panic"
 		 : !guest || !g->live.boot	 ? ""
-		 : end_announced(g)		 ? ""
+		 : guest_end_announced(g)	 ? ""
 						 : ", without a word");
 	g->shutdown_seen = false;
-	if (guest && (!g->live.boot || g->rebooting || end_announced(g) ||
+	if (guest && (!g->live.boot || g->rebooting || guest_end_announced(g) ||
 		      g->live.status == DLOG_ST_PANIC))
 		guest_event(g, EV_REBOOT, detail);
 	else
@@ -556,9 +543,11 @@ static int on_io(sd_event_source *s, int fd, uint32_t revents, void *arg)
 /* Nobody listens there, which may be the answer to our question. */
 static void on_refused(struct qmp *q, int error)
 {
-	if (q->orphan)
+	/* EAGAIN: others wait to be served, so somebody is there. */
+	if (q->orphan && (error == ENOENT || error == ECONNREFUSED))
 		vmm_gone(q, "its QMP socket was closed without a shutdown");
-	q->pid = 0;
+	if (!q->orphan)
+		q->pid = 0;
 	if (error != ENOENT && error != ECONNREFUSED)
 		complain(q, strerror(error));
 	retry_later(q);
