@@ -5,7 +5,8 @@
  * One small file for each region and sink: two slots, written in turn, each
  * with a number that grows and a check over all of it.  Whenever dlogd is
  * killed, at least the slot before is whole, and the page cache outlives dlogd;
- * cursor_sync() is for the host's own crash.  The disk is not trusted more than
+ * cursor_sync() is for the host's own crash, and comes after what the cursor
+ * speaks of has been synced: the forwarder's task.  The disk is not trusted more than
  * a guest: a slot that does not prove itself is not there.
  *
  * Relies on the format's own check (dlog_record.h).
@@ -177,7 +178,6 @@ void cursor_sync(struct cursor *c)
 
 void cursor_close(struct cursor *c)
 {
-	cursor_sync(c);
 	if (c->fd >= 0)
 		close(c->fd);
 	c->fd = -1;

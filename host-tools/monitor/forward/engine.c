@@ -51,10 +51,28 @@ static void follower_add(struct forwarder *f, const struct followed *what)
 		follower_free(fo);
 }
 
+/*
+ * First what the cursors say has arrived, then the cursors.  A target that is
+ * not open synced it when it was closed.
+ */
+static void cursors_sync(struct forwarder *f)
+{
+	bool dirty = false;
+
+	for (size_t i = 0; i < f->nr_followers; i++)
+		dirty |= f->follower[i]->cursor.dirty;
+	if (dirty && f->open && f->t->ops->sync)
+		f->t->ops->sync(f->t);
+	for (size_t i = 0; dirty && i < f->nr_followers; i++)
+		cursor_sync(&f->follower[i]->cursor);
+}
+
 static void follower_drop(struct forwarder *f, size_t i)
 {
 	struct follower *fo = f->follower[i];
 
+	if (fo->cursor.dirty)
+		cursors_sync(f);
 	pthread_mutex_lock(&f->lock);
 	f->follower[i] = f->follower[--f->nr_followers];
 	pthread_mutex_unlock(&f->lock);
@@ -323,20 +341,12 @@ static int forwarder_batch(struct forwarder *f)
 
 /* ---- the thread ---- */
 
-/* First what the cursors say has arrived, then the cursors. */
 static void forwarder_sync(struct forwarder *f, uint64_t now)
 {
-	bool dirty = false;
-
 	if (now < f->sync_at)
 		return;
 	f->sync_at = now + SYNC_NS;
-	for (size_t i = 0; i < f->nr_followers; i++)
-		dirty |= f->follower[i]->cursor.dirty;
-	if (dirty && f->open && f->t->ops->sync)
-		f->t->ops->sync(f->t);
-	for (size_t i = 0; dirty && i < f->nr_followers; i++)
-		cursor_sync(&f->follower[i]->cursor);
+	cursors_sync(f);
 }
 
 /* Many readers that became idle leave much of malloc's memory unused. */

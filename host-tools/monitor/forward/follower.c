@@ -270,7 +270,9 @@ static void follower_schedule(struct follower *fo, uint64_t now, uint32_t n,
 		fo->idle_ms *= 2;
 	if (fo->idle_ms >= IDLE_MOST_MS) {
 		fo->idle_ms = IDLE_MOST_MS;
-		cursor_close(&fo->cursor);
+		/* Else once forwarder_sync() has been there. */
+		if (!fo->cursor.dirty)
+			cursor_close(&fo->cursor);
 	}
 }
 

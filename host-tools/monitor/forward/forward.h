@@ -109,7 +109,8 @@ struct target_ops {
 	int (*flush)(struct target *t);
 	/* Make it safe from the host's death too; may be NULL. */
 	void (*sync)(struct target *t);
-	void (*close)(struct target *t); /* also after a failed open */
+	/* Also after a failed open.  Does first what sync does. */
+	void (*close)(struct target *t);
 	void (*free)(struct target *t);
 };
 
@@ -174,7 +175,7 @@ int cursor_load(struct cursor *c, uint32_t rings, struct dlog_place **places,
 		size_t *n);
 int cursor_save(struct cursor *c, const struct dlog_place *places, size_t n);
 void cursor_sync(struct cursor *c);
-void cursor_close(struct cursor *c); /* syncs */
+void cursor_close(struct cursor *c); /* does not sync */
 
 /* ---- follower.c ---- */
 

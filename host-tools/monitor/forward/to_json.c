@@ -136,10 +136,19 @@ static int file_open(struct target *t)
 	return ret ? file_fail(f, ret) : 0;
 }
 
+static void file_sync(struct target *t)
+{
+	struct file *f = (struct file *)t;
+
+	if (f->regular && f->fd >= 0)
+		fdatasync(f->fd);
+}
+
 static void file_close(struct target *t)
 {
 	struct file *f = (struct file *)t;
 
+	file_sync(t);
 	if (f->fd >= 0)
 		close(f->fd);
 	f->fd = -1;
@@ -174,6 +183,7 @@ static int file_flush(struct target *t)
 	int ret = 0;
 
 	if (file_moved(f)) {
+		file_sync(t);
 		close(f->fd);
 		ret = file_open(t);
 		f->out.len = len; /* what was put is still there */
@@ -183,14 +193,6 @@ static int file_flush(struct target *t)
 	ret = write_all(f, f->out.buf, f->out.len);
 	f->out.len = 0;
 	return ret ? file_fail(f, ret) : 0;
-}
-
-static void file_sync(struct target *t)
-{
-	struct file *f = (struct file *)t;
-
-	if (f->regular)
-		fdatasync(f->fd);
 }
 
 const struct target_ops to_json = {
