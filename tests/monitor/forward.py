@@ -251,6 +251,40 @@ def a_limit_holds_back_one_guest_alone():
         world.dlogd.stop()
 
 
+def texts_of(world, *names):
+    """Of the sink's files: all records' texts."""
+    return sorted(record['text'] for name in names for record in
+                  read_json(world.path(name), keep=True)[0].records)
+
+
+@case
+def a_guest_that_goes_is_read_to_the_end():
+    """Also when it waits for its rate limit, or for the sink."""
+    sinks = {'out': {'type': 'json', 'path': 'DIR/out/out.json'}}
+    with World(sinks, more='[limits]\nrate = 100\n') as world:
+        os.mkdir(world.path('out'))
+        texts = ['r%03d' % i for i in range(400)]
+        world.region('a', 'boot 6.1 1\n' + ''.join(
+            'text 6 %d %s\n' % (i + 1, text)
+            for i, text in enumerate(texts)))
+        world.dlogd.start()
+        until(lambda: len(texts_of(world, 'out/out.json')) >= 100, 10,
+              'a second\'s records')
+        os.unlink(world.path('regions/a.img'))
+        time.sleep(0.5)
+        os.rename(world.path('out'), world.path('old'))
+        until(lambda: 'trying again' in world.dlogd.said(), 10, 'sink down')
+        time.sleep(0.5)
+        assert len(texts_of(world, 'old/out.json')) < 400
+        os.mkdir(world.path('out'))
+
+        def complete():
+            got = set(texts_of(world, 'old/out.json', 'out/out.json'))
+            return got >= set(texts)
+        until(complete, 20, 'all records')
+        world.dlogd.stop()
+
+
 @case
 def a_second_guest_with_a_copied_region_is_left_out():
     with World(JSON) as world:

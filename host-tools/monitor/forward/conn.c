@@ -32,6 +32,7 @@
 #define CONNECT_MS 5000
 #define STALL_MS 30000 /* a peer that takes nothing for so long is down */
 #define DRAIN_STEP_MS 1
+#define LISTEN_MOST 64u /* reads in one go */
 
 static int conn_fail(struct conn *c, int ret, const char *what)
 {

@@ -148,7 +148,7 @@ static void followers_match(struct forwarder *f, const struct roll *roll)
 			continue;
 		fo->leaving = true;
 		fo->leave_at = clock_ns(CLOCK_MONOTONIC) + LEAVE_NS;
-		fo->due = 0;
+		follower_hurry(fo);
 	}
 	for (size_t i = 0; i < n; i++)
 		if (!uuid_taken(f, left[i]))
@@ -177,8 +177,7 @@ static void followers_leave(struct forwarder *f, uint64_t now)
 	for (size_t i = f->nr_followers; i--;) {
 		struct follower *fo = f->follower[i];
 
-		if (fo->leaving && (now > fo->leave_at || !fo->r ||
-				    (f->open && fo->due > now)))
+		if (fo->leaving && (now > fo->leave_at || fo->dry || !fo->d))
 			follower_drop(f, i);
 	}
 }

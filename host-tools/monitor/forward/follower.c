@@ -260,8 +260,10 @@ static int take_one(struct follower *fo, struct batch *b, uint64_t now,
 static void follower_schedule(struct follower *fo, uint64_t now, uint32_t n,
 			      bool dry)
 {
-	if (n)
+	if (n) {
 		fo->idle_ms = IDLE_FIRST_MS;
+		fo->dry = false;
+	}
 	if (!dry)
 		return;
 	/* Idle ones all at once, so that the thread wakes up rarely. */
@@ -270,6 +272,7 @@ static void follower_schedule(struct follower *fo, uint64_t now, uint32_t n,
 		fo->idle_ms *= 2;
 	if (fo->idle_ms >= IDLE_MOST_MS) {
 		fo->idle_ms = IDLE_MOST_MS;
+		fo->dry = true;
 		/* Else once forwarder_sync() has been there. */
 		if (!fo->cursor.dirty)
 			cursor_close(&fo->cursor);
@@ -361,12 +364,19 @@ void follower_commit(struct follower *fo)
 	batch_end(fo);
 }
 
+void follower_hurry(struct follower *fo)
+{
+	fo->due = 0;
+	fo->idle_ms = IDLE_FIRST_MS;
+	fo->dry = false;
+}
+
 void follower_rewind(struct follower *fo)
 {
 	if (fo->moved) {
 		dlog_reader_free(fo->r);
 		fo->r = NULL;
-		fo->due = 0;
+		follower_hurry(fo);
 	}
 	batch_end(fo);
 }

@@ -217,6 +217,7 @@ struct follower {
 	uint64_t told; /* dlog_reader_missed() that was reported */
 	bool complained;
 	bool leaving; /* the guest has gone: read to the end */
+	bool dry; /* nothing has come for longer than a line is joined */
 	uint64_t leave_at;
 	bool seen; /* scratch */
 	/* this batch */
@@ -238,6 +239,8 @@ int follower_take(struct follower *fo, struct batch *b, uint32_t quota);
 /* The batch is safe: count it (under the lock), remember the place. */
 void follower_count(struct follower *fo);
 void follower_commit(struct follower *fo);
+/* Look now, and as often as at one that had news. */
+void follower_hurry(struct follower *fo);
 /* It is not: go back there. */
 void follower_rewind(struct follower *fo);
 
