@@ -95,12 +95,15 @@ static int follower_fail(struct follower *fo, int ret, const char *why)
 	return ret;
 }
 
-/* The saved places, if there are any. */
+/* The saved places, if there are any, and if we have none that are newer. */
 static int follower_load(struct follower *fo, const struct dlog_info *info)
 {
-	int ret = cursor_load(&fo->cursor, info->nr_rings, &fo->places,
-			      &fo->nr_places);
+	int ret;
 
+	if (fo->places)
+		return 0;
+	ret = cursor_load(&fo->cursor, info->nr_rings, &fo->places,
+			  &fo->nr_places);
 	if (ret == -ENOMEM)
 		return ret;
 	if (ret < 0)
