@@ -134,7 +134,12 @@ static int cursor_create(struct cursor *c)
 {
 	int ret = cursor_open(c, O_CREAT);
 
-	return ret ? ret : -posix_fallocate(c->fd, 0, 2 * (off_t)c->slot_size);
+	if (ret)
+		return ret;
+	ret = -posix_fallocate(c->fd, 0, 2 * (off_t)c->slot_size);
+	if (ret)
+		cursor_close(c);
+	return ret;
 }
 
 int cursor_save(struct cursor *c, const struct dlog_place *places, size_t n)
