@@ -186,6 +186,9 @@ int stopper_poll(struct stopper *st, int fd, short events, int timeout_ms)
 
 		if (asked && atomic_load(&st->until) < end)
 			end = atomic_load(&st->until);
+		/* Also when @fd is always ready. */
+		if (asked && now >= atomic_load(&st->until))
+			return -ECANCELED;
 		n = poll(p, asked ? 1 : 2,
 			 end > now ? (int)((end - now + MS - 1) / MS) : 0);
 		if (n > 0 && p[0].revents)
