@@ -67,6 +67,43 @@ static void cursors_sync(struct forwarder *f)
 		cursor_sync(&f->follower[i]->cursor);
 }
 
+/* Of @guest, made if it is new; the one that is oldest has to go for it. */
+static struct tally *tally_find(struct forwarder *f, const char *guest)
+{
+	struct tally *t;
+	char *name;
+
+	for (size_t i = 0; i < f->nr_tallies; i++)
+		if (!strcmp(f->tally[i].guest, guest))
+			return &f->tally[i];
+	t = realloc(f->tally, (f->nr_tallies + 1) * sizeof(*t));
+	if (!t)
+		return NULL;
+	f->tally = t;
+	name = strdup(guest);
+	if (!name)
+		return NULL;
+	if (f->nr_tallies == FORWARD_TALLIES) {
+		free(t->guest);
+		memmove(t, t + 1, --f->nr_tallies * sizeof(*t));
+	}
+	t += f->nr_tallies++;
+	*t = (struct tally){ .guest = name };
+	return t;
+}
+
+/* A guest's counts never fall: its next follower goes on from them. */
+static void follower_remember(struct forwarder *f, const struct follower *fo)
+{
+	struct tally *t = tally_find(f, fo->what.guest);
+
+	if (!t)
+		return;
+	t->records += fo->records;
+	t->bytes += fo->bytes;
+	t->missed += fo->missed;
+}
+
 static void follower_drop(struct forwarder *f, size_t i)
 {
 	struct follower *fo = f->follower[i];
@@ -75,6 +112,7 @@ static void follower_drop(struct forwarder *f, size_t i)
 		cursors_sync(f);
 	pthread_mutex_lock(&f->lock);
 	f->follower[i] = f->follower[--f->nr_followers];
+	follower_remember(f, fo);
 	pthread_mutex_unlock(&f->lock);
 	follower_free(fo);
 }

@@ -237,6 +237,9 @@ static void forwarder_free(struct forwarder *f)
 		close(f->stop.fd);
 	pthread_mutex_destroy(&f->lock);
 	pthread_cond_destroy(&f->news);
+	for (size_t i = 0; i < f->nr_tallies; i++)
+		free(f->tally[i].guest);
+	free(f->tally);
 	free(f->follower);
 	free(f);
 }
@@ -572,6 +575,15 @@ int forward_guest_stats(struct monitor *m, size_t i, const struct guest *g,
 	st->records = st->bytes = st->missed = 0;
 	f = m->forward->f[i];
 	pthread_mutex_lock(&f->lock);
+	for (size_t k = 0; k < f->nr_tallies; k++) {
+		const struct tally *t = &f->tally[k];
+
+		if (strcmp(t->guest, g->name))
+			continue;
+		st->records = t->records;
+		st->bytes = t->bytes;
+		st->missed = t->missed;
+	}
 	for (size_t k = 0; k < f->nr_followers; k++) {
 		const struct follower *fo = f->follower[k];
 

@@ -26,6 +26,9 @@
 #include "entry.h"
 #include "../monitor.h"
 
+#define FORWARD_TALLIES                                                        \
+	8192u /* guests whose counts are kept; more than can be
+			       * known at once */
 #define FORWARD_QUEUE 256u /* messages of dlogd's own that wait in each sink */
 #define UUID_TEXT 37u
 #define ID_TEXT 128u
@@ -253,6 +256,12 @@ struct roll {
 	struct followed guest[];
 };
 
+/* Counts of a guest's followers that are gone. */
+struct tally {
+	char *guest;
+	uint64_t records, bytes, missed;
+};
+
 /* A message of dlogd's own that waits in a sink's queue. */
 struct told {
 	char *guest, *id, *event, *text, *incident, *bundle;
@@ -280,6 +289,8 @@ struct forwarder {
 	uint64_t told_lost; /* the queue was full */
 	struct follower **follower; /* changed by the thread only */
 	size_t nr_followers;
+	struct tally *tally;
+	size_t nr_tallies;
 
 	/* the thread's own */
 	size_t turn;
