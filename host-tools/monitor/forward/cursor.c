@@ -36,11 +36,11 @@ struct slot {
 _Static_assert(sizeof(struct slot) == 40, "slot");
 _Static_assert(sizeof(struct dlog_place) == 32, "place");
 
-void cursor_init(struct cursor *c, int dir, const char *uuid,
-		 const uint8_t raw_uuid[16], const char *sink)
+void cursor_init(struct cursor *c, int dir, const struct stopper *stop,
+		 const char *uuid, const uint8_t raw_uuid[16], const char *sink)
 {
 	*c = (struct cursor){
-		.dir = dir, .uuid = uuid, .sink = sink, .fd = -1
+		.dir = dir, .stop = stop, .uuid = uuid, .sink = sink, .fd = -1
 	};
 	memcpy(c->raw_uuid, raw_uuid, 16);
 }
@@ -149,6 +149,8 @@ int cursor_save(struct cursor *c, const struct dlog_place *places, size_t n)
 	ssize_t done;
 	int ret = 0;
 
+	if (atomic_load(&c->stop->dead))
+		return 0;
 	if (size > c->slot_size)
 		return -E2BIG;
 	if (c->fd < 0)

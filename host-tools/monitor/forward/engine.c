@@ -442,7 +442,7 @@ void *forwarder_main(void *arg)
 	while (!atomic_load(&f->stop.asked))
 		forwarder_round(f);
 	/* The last words of dlogd itself; records wait in the rings. */
-	if (f->open)
+	if (f->open && !atomic_load(&f->stop.dead))
 		forwarder_batch(f);
 	f->sync_at = 0;
 	forwarder_sync(f, clock_ns(CLOCK_MONOTONIC));

@@ -39,7 +39,8 @@ struct follower *follower_new(struct forwarder *f, const struct followed *what)
 		return NULL;
 	}
 	uuid_text(fo->uuid, what->uuid);
-	cursor_init(&fo->cursor, f->dir, fo->uuid, what->uuid, f->sc->name);
+	cursor_init(&fo->cursor, f->dir, &f->stop, fo->uuid, what->uuid,
+		    f->sc->name);
 	fo->newest = f->newest;
 	fo->started = f->started;
 	fo->idle_ms = IDLE_FIRST_MS;

@@ -332,25 +332,25 @@ int forward_start(struct monitor *m)
 }
 
 /* False: its thread does not end, whatever it waits for. */
-static bool forwarder_join(struct forwarder *f)
+static bool forwarder_join(struct forwarder *f, const struct timespec *until)
 {
-	struct timespec until;
-
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += STOP_MOST_S;
-	if (!f->thread || !pthread_timedjoin_np(f->thread, NULL, &until))
+	if (!f->thread ||
+	    !pthread_clockjoin_np(f->thread, NULL, CLOCK_MONOTONIC, until))
 		return true;
+	/* Another one may soon have its cursors. */
+	atomic_store(&f->stop.dead, true);
 	log_(LOG_WARNING, "sink %s: does not end, left behind", f->sc->name);
 	return false;
 }
 
-void forward_stop(struct monitor *m)
+int forward_stop(struct monitor *m)
 {
 	struct forward *fw = m->forward;
-	bool left = false;
+	struct timespec until;
+	int left = 0;
 
 	if (!fw)
-		return;
+		return 0;
 	for (size_t i = 0; i < fw->n; i++) {
 		struct forwarder *f = fw->f[i];
 		uint64_t one = 1;
@@ -365,20 +365,23 @@ void forward_stop(struct monitor *m)
 			log_(LOG_WARNING, "sink %s: cannot be woken: %s",
 			     f->sc->name, strerror(errno));
 	}
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += STOP_MOST_S;
 	for (size_t i = 0; i < fw->n; i++) {
-		if (forwarder_join(fw->f[i]))
+		if (forwarder_join(fw->f[i], &until))
 			forwarder_free(fw->f[i]);
 		else
-			left = true;
+			left++;
 	}
 	m->forward = NULL;
 	if (left)
-		return; /* it uses the rest; the process ends soon */
+		return left; /* they use the rest */
 	if (fw->dir >= 0)
 		close(fw->dir);
 	pthread_mutex_destroy(&fw->lock);
 	free(fw->f);
 	free(fw);
+	return 0;
 }
 
 /* ---- guests ---- */

@@ -79,6 +79,7 @@ struct stopper {
 	int fd; /* eventfd: readable once asked */
 	atomic_bool asked;
 	_Atomic uint64_t until; /* CLOCK_MONOTONIC ns: then give up */
+	atomic_bool dead; /* left behind: nothing may be kept any more */
 };
 
 /*
@@ -160,6 +161,7 @@ void conn_free(struct conn *c);
 /* Where a sink is in a region: a file of two slots, written in turn. */
 struct cursor {
 	int dir; /* borrowed */
+	const struct stopper *stop; /* borrowed */
 	const char *uuid, *sink; /* borrowed */
 	uint8_t raw_uuid[16];
 	int fd; /* -1: not open */
@@ -168,14 +170,16 @@ struct cursor {
 	bool dirty; /* written since it was last synced */
 };
 
-void cursor_init(struct cursor *c, int dir, const char *uuid,
-		 const uint8_t raw_uuid[16], const char *sink);
+void cursor_init(struct cursor *c, int dir, const struct stopper *stop,
+		 const char *uuid, const uint8_t raw_uuid[16],
+		 const char *sink);
 /*
  * 1 and *places (to be free()d), 0: there is none, -EBADMSG: both slots are
  * damaged, or another negative errno.  For a region of @rings rings.
  */
 int cursor_load(struct cursor *c, uint32_t rings, struct dlog_place **places,
 		size_t *n);
+/* Does nothing once its thread is left behind. */
 int cursor_save(struct cursor *c, const struct dlog_place *places, size_t n);
 void cursor_sync(struct cursor *c);
 void cursor_close(struct cursor *c); /* does not sync */
