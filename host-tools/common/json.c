@@ -149,6 +149,15 @@ void json_text(struct json *j, const char *text)
 	json_string(j, text, strlen(text));
 }
 
+void json_member(struct json *j, const char *key, const char *text)
+{
+	json_key(j, key);
+	if (text)
+		json_text(j, text);
+	else
+		json_null(j);
+}
+
 void json_hex(struct json *j, const void *data, size_t len)
 {
 	json_separate(j);

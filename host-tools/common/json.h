@@ -30,6 +30,8 @@ void json_close(struct json *j, char bracket);
 void json_key(struct json *j, const char *key); /* plain ASCII */
 void json_string(struct json *j, const void *text, size_t len);
 void json_text(struct json *j, const char *text);
+/* A key and its text; null for NULL. */
+void json_member(struct json *j, const char *key, const char *text);
 void json_hex(struct json *j, const void *data, size_t len);
 void json_u64(struct json *j, uint64_t v);
 void json_bool(struct json *j, bool v);

@@ -372,7 +372,10 @@ const struct incident *incidents_list(struct monitor *m);
 /* Are all [sink] sections good?  0, or -EINVAL after messages. */
 int forward_check(const struct config *cfg);
 int forward_start(struct monitor *m); /* a thread for each [sink] */
-/* Within 5 s; cursors are on disk.  How many threads were left behind. */
+/*
+ * Within 5 s; cursors are on disk.  How many threads would not end and are left
+ * behind: these save no cursor any more, but still use m->cfg's sinks.
+ */
 int forward_stop(struct monitor *m);
 /* The list of guests or their regions has changed. */
 void forward_guests_changed(struct monitor *m);

@@ -32,6 +32,7 @@
 #define CONNECT_MS 5000
 #define STALL_MS 30000 /* a peer that takes nothing for so long is down */
 #define DRAIN_STEP_MS 1
+#define LISTEN_MOST 64u /* reads in one go */
 
 static int conn_fail(struct conn *c, int ret, const char *what)
 {
@@ -299,24 +300,30 @@ int conn_write(struct conn *c, const void *data, size_t len)
 	return ret;
 }
 
-/* Read and forget what the peer says: has it closed? */
+/*
+ * Read and forget what the peer says: has it closed?  One that never stops
+ * saying something is listened to again later.
+ */
 static int conn_listen(struct conn *c)
 {
+	unsigned int most = LISTEN_MOST;
 	char buf[512];
 	size_t n;
 
 	if (c->kind == CONN_TLS) {
-		int ok;
+		int ok = 1;
 
 		ERR_clear_error();
-		while ((ok = SSL_read_ex(c->ssl, buf, sizeof(buf), &n)))
-			;
+		while (ok && most--)
+			ok = SSL_read_ex(c->ssl, buf, sizeof(buf), &n);
+		if (ok)
+			return 0;
 		ok = SSL_get_error(c->ssl, ok);
 		return ok == SSL_ERROR_WANT_READ || ok == SSL_ERROR_WANT_WRITE
 			       ? 0
 			       : -ECONNRESET;
 	}
-	for (;;) {
+	while (most--) {
 		ssize_t got = recv(c->fd, buf, sizeof(buf), 0);
 
 		if (got > 0 || (got < 0 && errno == EINTR))
@@ -325,6 +332,7 @@ static int conn_listen(struct conn *c)
 			return c->kind == CONN_UDP ? 0 : -ECONNRESET;
 		return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : -errno;
 	}
+	return 0;
 }
 
 int conn_drain(struct conn *c)

@@ -5,7 +5,8 @@
  * One small file for each region and sink: two slots, written in turn, each
  * with a number that grows and a check over all of it.  Whenever dlogd is
  * killed, at least the slot before is whole, and the page cache outlives dlogd;
- * cursor_sync() is for the host's own crash.  The disk is not trusted more than
+ * cursor_sync() is for the host's own crash, and comes after what the cursor
+ * speaks of has been synced: the forwarder's task.  The disk is not trusted more than
  * a guest: a slot that does not prove itself is not there.
  *
  * Relies on the format's own check (dlog_record.h).
@@ -35,11 +36,11 @@ struct slot {
 _Static_assert(sizeof(struct slot) == 40, "slot");
 _Static_assert(sizeof(struct dlog_place) == 32, "place");
 
-void cursor_init(struct cursor *c, int dir, const char *uuid,
-		 const uint8_t raw_uuid[16], const char *sink)
+void cursor_init(struct cursor *c, int dir, const struct stopper *stop,
+		 const char *uuid, const uint8_t raw_uuid[16], const char *sink)
 {
 	*c = (struct cursor){
-		.dir = dir, .uuid = uuid, .sink = sink, .fd = -1
+		.dir = dir, .stop = stop, .uuid = uuid, .sink = sink, .fd = -1
 	};
 	memcpy(c->raw_uuid, raw_uuid, 16);
 }
@@ -133,7 +134,12 @@ static int cursor_create(struct cursor *c)
 {
 	int ret = cursor_open(c, O_CREAT);
 
-	return ret ? ret : -posix_fallocate(c->fd, 0, 2 * (off_t)c->slot_size);
+	if (ret)
+		return ret;
+	ret = -posix_fallocate(c->fd, 0, 2 * (off_t)c->slot_size);
+	if (ret)
+		cursor_close(c);
+	return ret;
 }
 
 int cursor_save(struct cursor *c, const struct dlog_place *places, size_t n)
@@ -143,6 +149,8 @@ int cursor_save(struct cursor *c, const struct dlog_place *places, size_t n)
 	ssize_t done;
 	int ret = 0;
 
+	if (atomic_load(&c->stop->dead))
+		return 0;
 	if (size > c->slot_size)
 		return -E2BIG;
 	if (c->fd < 0)
@@ -177,7 +185,6 @@ void cursor_sync(struct cursor *c)
 
 void cursor_close(struct cursor *c)
 {
-	cursor_sync(c);
 	if (c->fd >= 0)
 		close(c->fd);
 	c->fd = -1;

@@ -51,12 +51,68 @@ static void follower_add(struct forwarder *f, const struct followed *what)
 		follower_free(fo);
 }
 
+/*
+ * First what the cursors say has arrived, then the cursors.  A target that is
+ * not open synced it when it was closed.
+ */
+static void cursors_sync(struct forwarder *f)
+{
+	bool dirty = false;
+
+	for (size_t i = 0; i < f->nr_followers; i++)
+		dirty |= f->follower[i]->cursor.dirty;
+	if (dirty && f->open && f->t->ops->sync)
+		f->t->ops->sync(f->t);
+	for (size_t i = 0; dirty && i < f->nr_followers; i++)
+		cursor_sync(&f->follower[i]->cursor);
+}
+
+/* Of @guest, made if it is new; the one that is oldest has to go for it. */
+static struct tally *tally_find(struct forwarder *f, const char *guest)
+{
+	struct tally *t;
+	char *name;
+
+	for (size_t i = 0; i < f->nr_tallies; i++)
+		if (!strcmp(f->tally[i].guest, guest))
+			return &f->tally[i];
+	t = realloc(f->tally, (f->nr_tallies + 1) * sizeof(*t));
+	if (!t)
+		return NULL;
+	f->tally = t;
+	name = strdup(guest);
+	if (!name)
+		return NULL;
+	if (f->nr_tallies == FORWARD_TALLIES) {
+		free(t->guest);
+		memmove(t, t + 1, --f->nr_tallies * sizeof(*t));
+	}
+	t += f->nr_tallies++;
+	*t = (struct tally){ .guest = name };
+	return t;
+}
+
+/* A guest's counts never fall: its next follower goes on from them. */
+static void follower_remember(struct forwarder *f, const struct follower *fo)
+{
+	struct tally *t = tally_find(f, fo->what.guest);
+
+	if (!t)
+		return;
+	t->records += fo->records;
+	t->bytes += fo->bytes;
+	t->missed += fo->missed;
+}
+
 static void follower_drop(struct forwarder *f, size_t i)
 {
 	struct follower *fo = f->follower[i];
 
+	if (fo->cursor.dirty)
+		cursors_sync(f);
 	pthread_mutex_lock(&f->lock);
 	f->follower[i] = f->follower[--f->nr_followers];
+	follower_remember(f, fo);
 	pthread_mutex_unlock(&f->lock);
 	follower_free(fo);
 }
@@ -130,7 +186,7 @@ static void followers_match(struct forwarder *f, const struct roll *roll)
 			continue;
 		fo->leaving = true;
 		fo->leave_at = clock_ns(CLOCK_MONOTONIC) + LEAVE_NS;
-		fo->due = 0;
+		follower_hurry(fo);
 	}
 	for (size_t i = 0; i < n; i++)
 		if (!uuid_taken(f, left[i]))
@@ -159,8 +215,7 @@ static void followers_leave(struct forwarder *f, uint64_t now)
 	for (size_t i = f->nr_followers; i--;) {
 		struct follower *fo = f->follower[i];
 
-		if (fo->leaving && (now > fo->leave_at || !fo->r ||
-				    (f->open && fo->due > now)))
+		if (fo->leaving && (now > fo->leave_at || fo->dry || !fo->d))
 			follower_drop(f, i);
 	}
 }
@@ -323,20 +378,12 @@ static int forwarder_batch(struct forwarder *f)
 
 /* ---- the thread ---- */
 
-/* First what the cursors say has arrived, then the cursors. */
 static void forwarder_sync(struct forwarder *f, uint64_t now)
 {
-	bool dirty = false;
-
 	if (now < f->sync_at)
 		return;
 	f->sync_at = now + SYNC_NS;
-	for (size_t i = 0; i < f->nr_followers; i++)
-		dirty |= f->follower[i]->cursor.dirty;
-	if (dirty && f->open && f->t->ops->sync)
-		f->t->ops->sync(f->t);
-	for (size_t i = 0; dirty && i < f->nr_followers; i++)
-		cursor_sync(&f->follower[i]->cursor);
+	cursors_sync(f);
 }
 
 /* Many readers that became idle leave much of malloc's memory unused. */
@@ -395,7 +442,7 @@ void *forwarder_main(void *arg)
 	while (!atomic_load(&f->stop.asked))
 		forwarder_round(f);
 	/* The last words of dlogd itself; records wait in the rings. */
-	if (f->open)
+	if (f->open && !atomic_load(&f->stop.dead))
 		forwarder_batch(f);
 	f->sync_at = 0;
 	forwarder_sync(f, clock_ns(CLOCK_MONOTONIC));

@@ -39,7 +39,8 @@ struct follower *follower_new(struct forwarder *f, const struct followed *what)
 		return NULL;
 	}
 	uuid_text(fo->uuid, what->uuid);
-	cursor_init(&fo->cursor, f->dir, fo->uuid, what->uuid, f->sc->name);
+	cursor_init(&fo->cursor, f->dir, &f->stop, fo->uuid, what->uuid,
+		    f->sc->name);
 	fo->newest = f->newest;
 	fo->started = f->started;
 	fo->idle_ms = IDLE_FIRST_MS;
@@ -95,12 +96,15 @@ static int follower_fail(struct follower *fo, int ret, const char *why)
 	return ret;
 }
 
-/* The saved places, if there are any. */
+/* The saved places, if there are any, and if we have none that are newer. */
 static int follower_load(struct follower *fo, const struct dlog_info *info)
 {
-	int ret = cursor_load(&fo->cursor, info->nr_rings, &fo->places,
-			      &fo->nr_places);
+	int ret;
 
+	if (fo->places)
+		return 0;
+	ret = cursor_load(&fo->cursor, info->nr_rings, &fo->places,
+			  &fo->nr_places);
 	if (ret == -ENOMEM)
 		return ret;
 	if (ret < 0)
@@ -260,8 +264,10 @@ static int take_one(struct follower *fo, struct batch *b, uint64_t now,
 static void follower_schedule(struct follower *fo, uint64_t now, uint32_t n,
 			      bool dry)
 {
-	if (n)
+	if (n) {
 		fo->idle_ms = IDLE_FIRST_MS;
+		fo->dry = false;
+	}
 	if (!dry)
 		return;
 	/* Idle ones all at once, so that the thread wakes up rarely. */
@@ -270,7 +276,10 @@ static void follower_schedule(struct follower *fo, uint64_t now, uint32_t n,
 		fo->idle_ms *= 2;
 	if (fo->idle_ms >= IDLE_MOST_MS) {
 		fo->idle_ms = IDLE_MOST_MS;
-		cursor_close(&fo->cursor);
+		fo->dry = true;
+		/* Else once forwarder_sync() has been there. */
+		if (!fo->cursor.dirty)
+			cursor_close(&fo->cursor);
 	}
 }
 
@@ -359,12 +368,19 @@ void follower_commit(struct follower *fo)
 	batch_end(fo);
 }
 
+void follower_hurry(struct follower *fo)
+{
+	fo->due = 0;
+	fo->idle_ms = IDLE_FIRST_MS;
+	fo->dry = false;
+}
+
 void follower_rewind(struct follower *fo)
 {
 	if (fo->moved) {
 		dlog_reader_free(fo->r);
 		fo->r = NULL;
-		fo->due = 0;
+		follower_hurry(fo);
 	}
 	batch_end(fo);
 }

@@ -186,6 +186,9 @@ int stopper_poll(struct stopper *st, int fd, short events, int timeout_ms)
 
 		if (asked && atomic_load(&st->until) < end)
 			end = atomic_load(&st->until);
+		/* Also when @fd is always ready. */
+		if (asked && now >= atomic_load(&st->until))
+			return -ECANCELED;
 		n = poll(p, asked ? 1 : 2,
 			 end > now ? (int)((end - now + MS - 1) / MS) : 0);
 		if (n > 0 && p[0].revents)
@@ -234,6 +237,9 @@ static void forwarder_free(struct forwarder *f)
 		close(f->stop.fd);
 	pthread_mutex_destroy(&f->lock);
 	pthread_cond_destroy(&f->news);
+	for (size_t i = 0; i < f->nr_tallies; i++)
+		free(f->tally[i].guest);
+	free(f->tally);
 	free(f->follower);
 	free(f);
 }
@@ -326,25 +332,25 @@ int forward_start(struct monitor *m)
 }
 
 /* False: its thread does not end, whatever it waits for. */
-static bool forwarder_join(struct forwarder *f)
+static bool forwarder_join(struct forwarder *f, const struct timespec *until)
 {
-	struct timespec until;
-
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += STOP_MOST_S;
-	if (!f->thread || !pthread_timedjoin_np(f->thread, NULL, &until))
+	if (!f->thread ||
+	    !pthread_clockjoin_np(f->thread, NULL, CLOCK_MONOTONIC, until))
 		return true;
+	/* Another one may soon have its cursors. */
+	atomic_store(&f->stop.dead, true);
 	log_(LOG_WARNING, "sink %s: does not end, left behind", f->sc->name);
 	return false;
 }
 
-void forward_stop(struct monitor *m)
+int forward_stop(struct monitor *m)
 {
 	struct forward *fw = m->forward;
-	bool left = false;
+	struct timespec until;
+	int left = 0;
 
 	if (!fw)
-		return;
+		return 0;
 	for (size_t i = 0; i < fw->n; i++) {
 		struct forwarder *f = fw->f[i];
 		uint64_t one = 1;
@@ -359,20 +365,23 @@ void forward_stop(struct monitor *m)
 			log_(LOG_WARNING, "sink %s: cannot be woken: %s",
 			     f->sc->name, strerror(errno));
 	}
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += STOP_MOST_S;
 	for (size_t i = 0; i < fw->n; i++) {
-		if (forwarder_join(fw->f[i]))
+		if (forwarder_join(fw->f[i], &until))
 			forwarder_free(fw->f[i]);
 		else
-			left = true;
+			left++;
 	}
 	m->forward = NULL;
 	if (left)
-		return; /* it uses the rest; the process ends soon */
+		return left; /* they use the rest */
 	if (fw->dir >= 0)
 		close(fw->dir);
 	pthread_mutex_destroy(&fw->lock);
 	free(fw->f);
 	free(fw);
+	return 0;
 }
 
 /* ---- guests ---- */
@@ -569,6 +578,15 @@ int forward_guest_stats(struct monitor *m, size_t i, const struct guest *g,
 	st->records = st->bytes = st->missed = 0;
 	f = m->forward->f[i];
 	pthread_mutex_lock(&f->lock);
+	for (size_t k = 0; k < f->nr_tallies; k++) {
+		const struct tally *t = &f->tally[k];
+
+		if (strcmp(t->guest, g->name))
+			continue;
+		st->records = t->records;
+		st->bytes = t->bytes;
+		st->missed = t->missed;
+	}
 	for (size_t k = 0; k < f->nr_followers; k++) {
 		const struct follower *fo = f->follower[k];
 

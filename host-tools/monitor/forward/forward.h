@@ -26,6 +26,9 @@
 #include "entry.h"
 #include "../monitor.h"
 
+#define FORWARD_TALLIES                                                        \
+	8192u /* guests whose counts are kept; more than can be
+			       * known at once */
 #define FORWARD_QUEUE 256u /* messages of dlogd's own that wait in each sink */
 #define UUID_TEXT 37u
 #define ID_TEXT 128u
@@ -76,6 +79,7 @@ struct stopper {
 	int fd; /* eventfd: readable once asked */
 	atomic_bool asked;
 	_Atomic uint64_t until; /* CLOCK_MONOTONIC ns: then give up */
+	atomic_bool dead; /* left behind: nothing may be kept any more */
 };
 
 /*
@@ -109,7 +113,8 @@ struct target_ops {
 	int (*flush)(struct target *t);
 	/* Make it safe from the host's death too; may be NULL. */
 	void (*sync)(struct target *t);
-	void (*close)(struct target *t); /* also after a failed open */
+	/* Also after a failed open.  Does first what sync does. */
+	void (*close)(struct target *t);
 	void (*free)(struct target *t);
 };
 
@@ -156,6 +161,7 @@ void conn_free(struct conn *c);
 /* Where a sink is in a region: a file of two slots, written in turn. */
 struct cursor {
 	int dir; /* borrowed */
+	const struct stopper *stop; /* borrowed */
 	const char *uuid, *sink; /* borrowed */
 	uint8_t raw_uuid[16];
 	int fd; /* -1: not open */
@@ -164,17 +170,19 @@ struct cursor {
 	bool dirty; /* written since it was last synced */
 };
 
-void cursor_init(struct cursor *c, int dir, const char *uuid,
-		 const uint8_t raw_uuid[16], const char *sink);
+void cursor_init(struct cursor *c, int dir, const struct stopper *stop,
+		 const char *uuid, const uint8_t raw_uuid[16],
+		 const char *sink);
 /*
  * 1 and *places (to be free()d), 0: there is none, -EBADMSG: both slots are
  * damaged, or another negative errno.  For a region of @rings rings.
  */
 int cursor_load(struct cursor *c, uint32_t rings, struct dlog_place **places,
 		size_t *n);
+/* Does nothing once its thread is left behind. */
 int cursor_save(struct cursor *c, const struct dlog_place *places, size_t n);
 void cursor_sync(struct cursor *c);
-void cursor_close(struct cursor *c); /* syncs */
+void cursor_close(struct cursor *c); /* does not sync */
 
 /* ---- follower.c ---- */
 
@@ -216,6 +224,7 @@ struct follower {
 	uint64_t told; /* dlog_reader_missed() that was reported */
 	bool complained;
 	bool leaving; /* the guest has gone: read to the end */
+	bool dry; /* nothing has come for longer than a line is joined */
 	uint64_t leave_at;
 	bool seen; /* scratch */
 	/* this batch */
@@ -237,6 +246,8 @@ int follower_take(struct follower *fo, struct batch *b, uint32_t quota);
 /* The batch is safe: count it (under the lock), remember the place. */
 void follower_count(struct follower *fo);
 void follower_commit(struct follower *fo);
+/* Look now, and as often as at one that had news. */
+void follower_hurry(struct follower *fo);
 /* It is not: go back there. */
 void follower_rewind(struct follower *fo);
 
@@ -247,6 +258,12 @@ struct roll {
 	int refs;
 	size_t n;
 	struct followed guest[];
+};
+
+/* Counts of a guest's followers that are gone. */
+struct tally {
+	char *guest;
+	uint64_t records, bytes, missed;
 };
 
 /* A message of dlogd's own that waits in a sink's queue. */
@@ -276,6 +293,8 @@ struct forwarder {
 	uint64_t told_lost; /* the queue was full */
 	struct follower **follower; /* changed by the thread only */
 	size_t nr_followers;
+	struct tally *tally;
+	size_t nr_tallies;
 
 	/* the thread's own */
 	size_t turn;

@@ -56,12 +56,6 @@ uint64_t message_real(const struct message *m)
 	return m->e ? m->e->real : m->real;
 }
 
-static void json_member(struct json *j, const char *key, const char *text)
-{
-	json_key(j, key);
-	json_text(j, text);
-}
-
 static void event_json(struct json *j, struct second *date,
 		       const struct message *m)
 {

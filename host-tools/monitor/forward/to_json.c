@@ -6,14 +6,16 @@
  *
  * A file that was renamed away, as logrotate does, is opened anew.  A line is
  * safe when write(2) has taken it: the page cache outlives dlogd.  What a kill
- * or a full disk left of a line is ended by a line feed before anything else
- * is written; that line is no JSON then, and its record follows whole.
+ * left of a line is ended by a line feed before anything else is written; that
+ * line is no JSON then, and its record follows whole.  What a full disk left
+ * of a batch is taken back.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <syslog.h>
 #include <unistd.h>
 
 #include "forward.h"
@@ -27,6 +29,7 @@ struct file {
 	int fd;
 	bool regular;
 	struct stat st;
+	size_t written; /* of the batch */
 	struct sink out;
 	struct render r;
 };
@@ -90,6 +93,7 @@ static int write_some(struct file *f, const char *p, size_t len)
 
 static int write_all(struct file *f, const char *p, size_t len)
 {
+	f->written = 0;
 	while (len) {
 		int n = write_some(f, p, len);
 
@@ -97,6 +101,7 @@ static int write_all(struct file *f, const char *p, size_t len)
 			return n;
 		p += n;
 		len -= (size_t)n;
+		f->written += (size_t)n;
 	}
 	return 0;
 }
@@ -136,10 +141,19 @@ static int file_open(struct target *t)
 	return ret ? file_fail(f, ret) : 0;
 }
 
+static void file_sync(struct target *t)
+{
+	struct file *f = (struct file *)t;
+
+	if (f->regular && f->fd >= 0)
+		fdatasync(f->fd);
+}
+
 static void file_close(struct target *t)
 {
 	struct file *f = (struct file *)t;
 
+	file_sync(t);
 	if (f->fd >= 0)
 		close(f->fd);
 	f->fd = -1;
@@ -167,30 +181,46 @@ static bool file_moved(struct file *f)
 	       st.st_dev != f->st.st_dev;
 }
 
+/*
+ * The batch from @from on could not be written whole, and will come again.
+ * Only if nobody else has written behind it.
+ */
+static void file_take_back(struct file *f, off_t from)
+{
+	struct stat st;
+
+	if (!f->regular || !strcmp(f->path, "-") || fstat(f->fd, &st) ||
+	    st.st_size != from + (off_t)f->written)
+		return;
+	if (ftruncate(f->fd, from))
+		log_(LOG_WARNING,
+		     "sink %s: %s: cannot be cut to %lld bytes: "
+		     "%s; its last lines come again",
+		     f->t.sc->name, f->path, (long long)from, strerror(errno));
+}
+
 static int file_flush(struct target *t)
 {
 	struct file *f = (struct file *)t;
 	size_t len = f->out.len;
+	struct stat st;
 	int ret = 0;
 
 	if (file_moved(f)) {
+		file_sync(t);
 		close(f->fd);
 		ret = file_open(t);
 		f->out.len = len; /* what was put is still there */
 	}
 	if (ret)
 		return ret;
+	if (fstat(f->fd, &st))
+		return file_fail(f, -errno);
 	ret = write_all(f, f->out.buf, f->out.len);
 	f->out.len = 0;
+	if (ret)
+		file_take_back(f, st.st_size);
 	return ret ? file_fail(f, ret) : 0;
-}
-
-static void file_sync(struct target *t)
-{
-	struct file *f = (struct file *)t;
-
-	if (f->regular)
-		fdatasync(f->fd);
 }
 
 const struct target_ops to_json = {
