@@ -221,7 +221,8 @@ struct follower {
 	uint64_t due; /* CLOCK_MONOTONIC ns: look then */
 	uint32_t idle_ms;
 	uint64_t rate_at, bytes_at; /* the limits' clocks */
-	uint64_t told; /* dlog_reader_missed() that was reported */
+	/* dlog_reader_missed() that was reported, and that at the cursor */
+	uint64_t told, told_safe;
 	bool complained;
 	bool leaving; /* the guest has gone: read to the end */
 	bool dry; /* nothing has come for longer than a line is joined */
