@@ -356,6 +356,7 @@ static void batch_end(struct follower *fo)
 {
 	fo->moved = false;
 	fo->got = fo->got_bytes = fo->got_missed = fo->held_ns = 0;
+	fo->left_out = 0;
 	follower_mend(fo);
 }
 

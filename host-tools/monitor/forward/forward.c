@@ -287,6 +287,7 @@ static struct forwarder *forwarder_new(struct monitor *m, size_t i, int *ret)
 		*ret = target_make(&f->t, sc);
 	if (!*ret) {
 		f->t->stop = &f->stop;
+		f->t->f = f;
 		return f;
 	}
 	forwarder_free(f);
