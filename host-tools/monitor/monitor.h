@@ -388,7 +388,7 @@ struct sink_stats {
 	bool up;
 	char why[256]; /* it is down */
 	uint64_t records, bytes, errors, connects;
-	uint64_t missed; /* overwritten before they were forwarded */
+	uint64_t missed; /* overwritten before, or too large for the receiver */
 	uint64_t throttled_ns;
 };
 /* Of sink @i: 1, or 0 when there are no more. */

@@ -10,6 +10,7 @@ import json
 import os
 import random
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -186,6 +187,55 @@ def a_renamed_file_is_opened_anew():
         received, bad = until(complete, 10, 'all in the four files')
         assert not bad and not received.repeats()
         world.dlogd.stop()
+
+
+SYNC = re.compile(r'\d+ +(write|pwrite64|fdatasync|close)\((\d+)<([^>]*)>')
+
+
+@case
+def data_is_synced_before_the_cursor():
+    """When a guest is silent, a file is rotated, a sink fails, a guest goes,
+    and dlogd ends."""
+    if not shutil.which('strace'):
+        skip('no strace')
+    sinks = {'out': {'type': 'json', 'path': 'DIR/data/out.json'}}
+    with World(sinks) as world:
+        data, trace = world.path('data'), world.path('trace')
+        os.mkdir(data)
+        world.dlogd.wrapper = [
+            'strace', '-D', '-f', '-y', '-qq', '-o', trace,
+            '-e', 'trace=write,pwrite64,fdatasync,close']
+        world.dlogd.start()
+        for i, name in enumerate(('a', 'b', 'a', 'b')):
+            world.region(name, 'boot 6.1 1\ntext 6 1 r%d\n' % i)
+            until(lambda: texts_of(world, *(
+                os.path.join('data', f) for f in os.listdir(data))).count(
+                    'r%d' % i), 10, 'a record')
+            time.sleep((0, 1.5, 0.1, 0.8)[i])
+            if i == 0:
+                os.rename(os.path.join(data, 'out.json'),
+                          os.path.join(data, 'old'))
+            if i == 2:
+                os.unlink(world.path('regions/b.img'))
+        world.dlogd.stop()
+
+        dirty, cursors = set(), 0
+        with open(trace) as f:
+            for line in f:
+                found = SYNC.match(line)
+                if not found:
+                    continue
+                call, fd, path = found.groups()
+                if path.startswith(data + '/'):
+                    assert call != 'close' or fd not in dirty, line
+                    if call == 'write':
+                        dirty.add(fd)
+                    else:
+                        dirty.discard(fd)
+                elif '/cursors/' in path and call == 'fdatasync':
+                    cursors += 1
+                    assert not dirty, line
+        assert cursors >= 3, cursors
 
 
 @case

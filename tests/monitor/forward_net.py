@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
+import urllib.request
 
 sys.dont_write_bytecode = True
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -19,7 +20,7 @@ sys.path.insert(0, HERE)
 from lib.case import case, main, skip  # noqa: E402 (needs the paths above)
 from journal import Journal  # noqa: E402
 from peers import (Daemon, Nats, Received, Syslog, World,  # noqa: E402
-                   make_certificates, parse_syslog, read_json,
+                   free_port, make_certificates, parse_syslog, read_json,
                    server_context, until)
 
 BATCH = 4096
@@ -324,6 +325,37 @@ def jetstream_without_a_stream_waits_for_one():
         assert 'error' not in answer, answer
         time.sleep(2)
         stream_is_exact(world, nats)
+        world.dlogd.stop()
+
+
+@case
+def jetstream_leaves_out_what_is_too_large():
+    world, nats = nats_world(None, {'create': 'no'})
+    with world:
+        port = free_port()
+        with open(world.dlogd.config, 'a') as f:
+            f.write('[web]\nlisten = 127.0.0.1:%d\n' % port)
+        nats.start()
+        answer = nats.call('$JS.API.STREAM.CREATE.dlog', {
+            'name': 'dlog', 'subjects': ['dlog.>'], 'max_msg_size': 1000})
+        assert 'error' not in answer, answer
+        world.region('a', 'boot 6.1 1\n' + ''.join(
+            'text 6 %d %s\n' % (i + 1, 'x' * (2000 if i % 2 else 20))
+            for i in range(200)))
+        world.dlogd.start()
+
+        def count():
+            url = 'http://127.0.0.1:%d/metrics' % port
+            with urllib.request.urlopen(url) as f:
+                return b'dlogd_guest_missed_total{guest="a",sink="jet"} 100\n' \
+                    in f.read()
+        until(lambda: 'larger than stream' in world.dlogd.said(), 10, 'said')
+        until(count, 10, 'missed records')
+        received = nats.received()
+        assert received.repeats() == 0
+        short = [i for i in received.ids if 'event' not in i]
+        assert len(short) == 100, len(short)
+        assert world.dlogd.said().count('larger than stream') == 1
         world.dlogd.stop()
 
 

@@ -268,6 +268,20 @@ static bool target_ready(struct forwarder *f)
 	return true;
 }
 
+void target_left_out(struct target *t, const char *id)
+{
+	struct forwarder *f = t->f;
+
+	pthread_mutex_lock(&f->lock);
+	for (size_t i = 0; i < f->nr_followers; i++) {
+		struct follower *fo = f->follower[i];
+
+		if (!strncmp(id, fo->uuid, UUID_TEXT - 1))
+			fo->left_out++;
+	}
+	pthread_mutex_unlock(&f->lock);
+}
+
 /* ---- batches ---- */
 
 /* What dlogd itself says.  Stays in the queue until it is safe. */
@@ -330,6 +344,7 @@ static void batch_safe(struct forwarder *f, uint32_t told)
 	for (size_t i = 0; i < f->nr_followers; i++) {
 		struct follower *fo = f->follower[i];
 
+		fo->got_missed += fo->left_out;
 		f->st.records += fo->got;
 		f->st.bytes += fo->got_bytes;
 		f->st.missed += fo->got_missed;
@@ -369,11 +384,20 @@ static int forwarder_batch(struct forwarder *f)
 		ret = f->t->ops->flush(f->t);
 	if (!ret) {
 		batch_safe(f, told);
-		return b.put || b.records < BATCH_RECORDS;
+		ret = b.put || b.records < BATCH_RECORDS;
 	}
+	return ret;
+}
+
+/*
+ * Nothing more comes from a target that is closed: only then is it forgotten
+ * what came of the batch.
+ */
+static void batch_failed(struct forwarder *f)
+{
+	target_down(f);
 	for (size_t i = 0; i < f->nr_followers; i++)
 		follower_rewind(f->follower[i]);
-	return ret;
 }
 
 /* ---- the thread ---- */
@@ -425,7 +449,7 @@ static void forwarder_round(struct forwarder *f)
 	if (target_ready(f)) {
 		ret = forwarder_batch(f);
 		if (ret < 0)
-			target_down(f);
+			batch_failed(f);
 	}
 	followers_leave(f, clock_ns(CLOCK_MONOTONIC));
 	forwarder_sync(f, clock_ns(CLOCK_MONOTONIC));

@@ -159,7 +159,7 @@ static int follower_begin(struct follower *fo)
 		follower_close(fo);
 		return follower_fail(fo, ret, err.text);
 	}
-	fo->told = 0;
+	fo->told = fo->told_safe = 0;
 	if (fo->places && dlog_reader_seek(fo->r, 0, fo->places, fo->nr_places))
 		log_(LOG_WARNING,
 		     "guest %s, sink %s: its cursor does not fit the region; "
@@ -194,6 +194,10 @@ static bool follower_held(struct follower *fo, uint64_t now)
 	return true;
 }
 
+/*
+ * The id says which cursor's place, and how many since: told again from the
+ * same place, the same number has the same id.
+ */
 static int tell_missed(struct follower *fo, struct batch *b, uint32_t boot)
 {
 	uint64_t missed = dlog_reader_missed(fo->r);
@@ -212,7 +216,7 @@ static int tell_missed(struct follower *fo, struct batch *b, uint32_t boot)
 		return 0;
 	m.real = clock_ns(CLOCK_REALTIME);
 	snprintf(id, sizeof(id), "%s-missed-%" PRIu64 "-%" PRIu64, fo->uuid,
-		 fo->cursor.seq, missed);
+		 fo->cursor.seq, missed - fo->told_safe);
 	snprintf(text, sizeof(text),
 		 "%" PRIu64 " records were overwritten before they could be "
 		 "forwarded",
@@ -345,12 +349,14 @@ static void follower_save(struct follower *fo)
 			     "after a restart records will be repeated");
 	else if (!fo->broken)
 		fo->complained = false;
+	fo->told_safe = fo->told;
 }
 
 static void batch_end(struct follower *fo)
 {
 	fo->moved = false;
 	fo->got = fo->got_bytes = fo->got_missed = fo->held_ns = 0;
+	fo->left_out = 0;
 	follower_mend(fo);
 }
 

@@ -127,6 +127,20 @@ static int check_start(const struct sink_config *sc, bool *newest)
 	return 0;
 }
 
+/* Signals are the main thread's: a library may begin threads of its own. */
+static int make_quietly(const struct target_ops *ops, struct target **out,
+			const struct sink_config *sc)
+{
+	sigset_t all, old;
+	int ret;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	ret = ops->make(out, sc);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return ret;
+}
+
 static int target_make(struct target **out, const struct sink_config *sc)
 {
 	int ret;
@@ -136,7 +150,7 @@ static int target_make(struct target **out, const struct sink_config *sc)
 			continue;
 		ret = check_keys(sc, types[i]);
 		if (!ret)
-			ret = types[i]->make(out, sc);
+			ret = make_quietly(types[i], out, sc);
 		if (ret)
 			return ret;
 		(*out)->ops = types[i];
@@ -273,6 +287,7 @@ static struct forwarder *forwarder_new(struct monitor *m, size_t i, int *ret)
 		*ret = target_make(&f->t, sc);
 	if (!*ret) {
 		f->t->stop = &f->stop;
+		f->t->f = f;
 		return f;
 	}
 	forwarder_free(f);

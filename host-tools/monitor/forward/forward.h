@@ -90,9 +90,12 @@ int stopper_poll(struct stopper *st, int fd, short events, int timeout_ms);
 
 struct target_ops;
 
+struct forwarder;
+
 /* Begins each type's own struct. */
 struct target {
 	const struct target_ops *ops;
+	struct forwarder *f; /* for target_left_out() */
 	const struct sink_config *sc;
 	struct stopper *stop;
 	char why[256]; /* of the last error */
@@ -120,6 +123,11 @@ struct target_ops {
 
 extern const struct target_ops to_json, to_journal, to_syslog, to_nats;
 
+/*
+ * The receiver will never take the message called @id: it is missed, once the
+ * batch is safe.  From any thread, until the target is closed.
+ */
+void target_left_out(struct target *t, const char *id);
 /* Set t->why; returns @ret. */
 __attribute__((format(printf, 3, 4))) int target_fail(struct target *t, int ret,
 						      const char *fmt, ...);
@@ -193,8 +201,6 @@ struct followed {
 	int64_t rate, bytes; /* 0: no limit */
 };
 
-struct forwarder;
-
 /* What a batch may still take. */
 struct batch {
 	struct target *t;
@@ -221,7 +227,8 @@ struct follower {
 	uint64_t due; /* CLOCK_MONOTONIC ns: look then */
 	uint32_t idle_ms;
 	uint64_t rate_at, bytes_at; /* the limits' clocks */
-	uint64_t told; /* dlog_reader_missed() that was reported */
+	/* dlog_reader_missed() that was reported, and that at the cursor */
+	uint64_t told, told_safe;
 	bool complained;
 	bool leaving; /* the guest has gone: read to the end */
 	bool dry; /* nothing has come for longer than a line is joined */
@@ -231,6 +238,7 @@ struct follower {
 	bool moved;
 	int broken; /* reading failed */
 	uint64_t got, got_bytes, got_missed, held_ns;
+	_Atomic uint64_t left_out; /* target_left_out() */
 	/* counts, under the forwarder's lock */
 	uint64_t records, bytes, missed;
 };

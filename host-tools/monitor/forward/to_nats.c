@@ -26,6 +26,7 @@
 #define CONNECT_MS 2000
 #define ACK_MS 10000 /* a server that acknowledges nothing for so long */
 #define STEP_MS 100
+#define LARGE_NS (60 * SECOND)
 #define PAYLOAD_SPARE 1024u /* of the server's limit, for headers */
 
 struct jet {
@@ -40,8 +41,9 @@ struct jet {
 	struct sink out;
 	size_t max; /* bytes of a message */
 	atomic_bool failed; /* a publish was refused: why in t.why */
-	pthread_mutex_t lock; /* of the text */
+	pthread_mutex_t lock; /* of what follows */
 	char refused[256];
+	uint64_t large_at; /* CLOCK_MONOTONIC ns: then say so again */
 };
 
 static const char *const keys[] = { "url",    "stream",	    "subject",
@@ -183,19 +185,35 @@ static int jet_make(struct target **out, const struct sink_config *sc)
 /*
  * The library's thread: the server has refused a message.  One that is too
  * large for the stream would be refused for ever, and keep all others waiting:
- * it is given up, and said.
+ * it is given up, counted, and said once in a while.
  */
+static void jet_too_large(struct jet *jt, natsMsg *msg)
+{
+	uint64_t now = clock_ns(CLOCK_MONOTONIC);
+	const char *id;
+	bool say;
+
+	if (natsMsgHeader_Get(msg, "Nats-Msg-Id", &id) == NATS_OK)
+		target_left_out(&jt->t, id);
+	pthread_mutex_lock(&jt->lock);
+	say = now >= jt->large_at;
+	if (say)
+		jt->large_at = now + LARGE_NS;
+	pthread_mutex_unlock(&jt->lock);
+	if (say)
+		log_(LOG_WARNING,
+		     "sink %s: a message of %d bytes is larger than stream %s "
+		     "takes; left out, like all others that are too large",
+		     jt->t.sc->name, natsMsg_GetDataLength(msg), jt->stream);
+}
+
 static void jet_refused(jsCtx *js, jsPubAckErr *pae, void *closure)
 {
 	struct jet *jt = closure;
 
 	(void)js;
 	if (pae->ErrCode == JSStreamMessageExceedsMaximumErr) {
-		log_(LOG_WARNING,
-		     "sink %s: a message of %d bytes is larger than stream %s "
-		     "takes; left out",
-		     jt->t.sc->name, natsMsg_GetDataLength(pae->Msg),
-		     jt->stream);
+		jet_too_large(jt, pae->Msg);
 		return;
 	}
 	pthread_mutex_lock(&jt->lock);
