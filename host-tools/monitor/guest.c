@@ -133,6 +133,7 @@ static int forget_one(struct monitor *m)
 	*at = g->next;
 	m->nr_guests--;
 	forward_guests_changed(m);
+	web_forget(m, g);
 	web_changed(m, NULL);
 	guest_free(g);
 	return 0;

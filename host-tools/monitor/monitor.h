@@ -361,6 +361,11 @@ struct incident {
 void incidents_reload(struct monitor *m);
 int incidents_start(struct monitor *m); /* also reads what bundles exist */
 void incidents_stop(struct monitor *m); /* waits for workers, bounded */
+/*
+ * The configuration is another one: its bounds hold from now on.  Incidents at
+ * hand go on with what was so when they began; cfg.bundles must be the same.
+ */
+void incidents_reload(struct monitor *m);
 /* Act on @ev by @actions (enum action); returns at once. */
 int incident_begin(struct guest *g, enum event ev, int actions,
 		   const char *detail);
@@ -403,6 +408,8 @@ int web_start(struct monitor *m);
 void web_stop(struct monitor *m);
 /* Something that the page shows has changed. */
 void web_changed(struct monitor *m, const struct guest *g);
+/* @g is about to be freed: nothing of the page may know it any more. */
+void web_forget(struct monitor *m, const struct guest *g);
 
 /* ---- main.c ---- */
 

@@ -17,7 +17,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), 'scenarios'))
 sys.path.insert(0, HERE)
 
-from lib.case import case, main  # noqa: E402 (needs the path above)
+from lib.case import case, main, skip  # noqa: E402 (needs the path above)
 from daemon import DLOGD, Place  # noqa: E402
 
 BAD_EVENTS = {'hung', 'vmm-gone', 'vmm-stuck', 'reset', 'panicked', 'lockup'}
@@ -215,6 +215,26 @@ def what_is_no_region():
         os.unlink(p.region('empty'))
         p.create('empty')
         d.wait_line('guest empty: region')
+
+
+@case
+def links_of_others_are_not_followed():
+    if os.geteuid():
+        skip('only root can make a link of somebody else')
+    with Place() as p:
+        p.create('elsewhere')
+        os.rename(p.region('elsewhere'), p.path('elsewhere'))
+        for name, uid in (('mine', 0), ('theirs', 65534), ('too', 65534)):
+            os.symlink(p.path('elsewhere'), p.region(name))
+            os.lchown(p.region(name), uid, uid)
+        d = p.dlogd()
+        d.wait_line('guest mine: region')
+        d.wait_line('of user 65534 is not followed')
+        os.symlink(p.path('elsewhere'), p.region('later'))
+        d.wait_line('guest later: region')
+        text = d.text()
+        assert 'guest theirs' not in text and 'guest too' not in text, text
+        assert text.count('is not followed') == 1, text
 
 
 @case
@@ -424,6 +444,32 @@ def wrong_types(sock):
 def no_newline_greeting(sock):
     sock.sendall(b'{"QMP": {}')
     time.sleep(30)
+
+
+@case
+def a_dump_that_never_begins():
+    asked = []
+
+    def talk(sock):
+        shake_hands(sock)
+        sock.sendall(b'{"event": "WATCHDOG", "data": {"action": "none"}}\n')
+        for line in sock.makefile('rb'):
+            ask = json.loads(line)
+            asked.append((ask['execute'], time.monotonic()))
+            if ask['execute'] != 'dump-guest-memory':
+                answer = {'base-memory': 4096, 'plugged-memory': 0}
+                sock.sendall(json.dumps({'return': answer, 'id': ask['id']})
+                             .encode() + b'\n')
+
+    with Place() as p:
+        Peer(os.path.join(p.regions, 'g.qmp'), talk)
+        conf = p.write('dlogd.conf', '[policy]\nwatchdog = dump\n'
+                       '[incidents]\nkeep-free = 0\n')
+        d = p.dlogd('-c', conf, '--bundles', p.path('bundles'))
+        d.wait_line('dump failed', timeout=20)
+        at = dict(asked)
+        assert 4 < at['closefd'] - at['dump-guest-memory'] < 8, asked
+        assert d.stop() == 0
 
 
 @case

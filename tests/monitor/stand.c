@@ -4,11 +4,13 @@
  */
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/syscall.h>
 
 #include "monitor/incident/incident.h"
 #include "stand.h"
 
 char stand_log[65536];
+int stand_fsyncs, stand_fsync_bad = -1;
 struct told stand_told;
 int log_max = 7;
 
@@ -128,6 +130,17 @@ void vm_put(struct vm *vm)
 {
 	if (!__atomic_sub_fetch(&vm->refs, 1, __ATOMIC_SEQ_CST))
 		vm->ops->free(vm);
+}
+
+/* Instead of the C library's: a disk that reports an error. */
+int fsync(int fd)
+{
+	if (__atomic_fetch_add(&stand_fsyncs, 1, __ATOMIC_SEQ_CST) ==
+	    stand_fsync_bad) {
+		errno = EIO;
+		return -1;
+	}
+	return (int)syscall(SYS_fsync, fd);
 }
 
 /* ---- a VMM ---- */
@@ -337,6 +350,7 @@ void stand_open(struct stand *s)
 	memset(s, 0, sizeof(*s));
 	find_tools();
 	stand_log[0] = '\0';
+	stand_fsync_bad = -1;
 	stand_told.count = 0;
 	snprintf(s->dir, sizeof(s->dir), "%s/dlog-incident-XXXXXX",
 		 tmp && strlen(tmp) < 32 ? tmp : "/tmp");

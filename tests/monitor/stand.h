@@ -39,6 +39,8 @@ struct fake_vm {
 };
 
 extern char stand_log[65536]; /* what was logged */
+extern int stand_fsyncs; /* calls so far */
+extern int stand_fsync_bad; /* that one fails, -1: none */
 extern struct told {
 	uint32_t count;
 	bool complete;

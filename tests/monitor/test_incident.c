@@ -574,6 +574,77 @@ static void full_disk(void **state)
 	assert_int_equal(umount2(s.bundles, 0), 0);
 }
 
+/* The evidence can be seen, but may not outlive the host's crash: no reset. */
+static void no_reset_before_the_disk_has_it(void **state)
+{
+	char name[] = "g0";
+	struct fake_vm *vm;
+	int calls;
+
+	(void)state;
+	stand_region(&s, MIB, 1);
+	assert_int_equal(incidents_start(&s.m), 0);
+	stand_fsyncs = 0;
+	incident_begin(stand_guest(&s, "g", &stand_vm(&s)->vm), EV_PANICKED,
+		       ACT_EVIDENCE, NULL);
+	stand_run(&s);
+	calls = stand_fsyncs;
+	/* First incident.json, last the three directories, then none. */
+	for (int i = 0; i < 5; i++) {
+		const int bad[] = { 1, calls - 3, calls - 2, calls - 1, -1 };
+
+		name[1] = (char)('0' + i);
+		vm = stand_vm(&s);
+		stand_fsyncs = 0;
+		stand_fsync_bad = bad[i];
+		incident_begin(stand_guest(&s, name, &vm->vm), EV_PANICKED,
+			       ACT_EVIDENCE | ACT_RESET, NULL);
+		stand_run(&s);
+		assert_true(stand_told.complete);
+		assert_int_equal(!strchr(vm->calls, 'R'), bad[i] >= 0);
+		assert_int_equal(stand_told.error && strstr(stand_told.error,
+							    "output error"),
+				 bad[i] >= 0);
+	}
+	assert_int_equal(on_disk("2*"), 6);
+}
+
+/* What cannot be removed still counts, and is tried again later. */
+static void a_bundle_that_stays(void **state)
+{
+	char path[4096], *said;
+
+	(void)state;
+	if (geteuid())
+		skip();
+	stand_region(&s, MIB, 1);
+	s.m.cfg.bundles_max = 3;
+	assert_int_equal(incidents_start(&s.m), 0);
+	incident_begin(stand_guest(&s, "g", NULL), EV_OOPS, ACT_EVIDENCE,
+		       "first");
+	stand_run(&s);
+	snprintf(path, sizeof(path), "%s", newest());
+	if (mount("tmpfs", path, "tmpfs", 0, "size=64k"))
+		skip();
+	for (int i = 0; i < 4; i++) {
+		incident_begin(s.m.guests, EV_OOPS, ACT_EVIDENCE, NULL);
+		stand_run(&s);
+		assert_int_equal(on_disk("2*"), i ? 3 : 2);
+		assert_int_equal(stand_count(&s, true), i ? 3 : 2);
+		assert_int_equal(access(path, F_OK), 0);
+	}
+	/* The same is told once. */
+	said = strstr(stand_log, "cannot be removed");
+	assert_non_null(said);
+	assert_null(strstr(said + 1, "cannot be removed"));
+	assert_int_equal(umount2(path, 0), 0);
+	incident_begin(s.m.guests, EV_OOPS, ACT_EVIDENCE, NULL);
+	stand_run(&s);
+	assert_int_equal(on_disk("2*"), 3);
+	assert_int_equal(stand_count(&s, true), 3);
+	assert_int_equal(access(path, F_OK), -1);
+}
+
 static void keep_free_is_kept(void **state)
 {
 	struct guest *g;
@@ -677,6 +748,34 @@ static void fewer_are_allowed_now(void **state)
 	assert_string_equal(incidents_list(&s.m)->detail, "last");
 }
 
+/* What is at hand goes on, by what was so when it began. */
+static void reload_stops_nothing(void **state)
+{
+	json_t *v;
+
+	(void)state;
+	stand_region(&s, MIB, 1);
+	assert_int_equal(incidents_start(&s.m), 0);
+	for (int i = 0; i < 5; i++)
+		incident_begin(i ? s.m.guests : stand_guest(&s, "g", NULL),
+			       EV_OOPS, ACT_EVIDENCE, NULL);
+	stand_run(&s);
+	write_hook("sleep 1\necho $DLOG_EVENT\n");
+	incident_begin(stand_guest(&s, "busy", NULL), EV_OOPS,
+		       ACT_EVIDENCE | ACT_HOOK, "busy");
+	free(s.m.cfg.hook);
+	s.m.cfg.hook = NULL;
+	s.m.cfg.bundles_max = 2;
+	incidents_reload(&s.m);
+	assert_in_range(on_disk("2*"), 1, 2);
+	stand_run(&s);
+	v = stand_json(&s);
+	assert_string_equal(json_at(v, "detail", NULL), "busy");
+	assert_string_equal(json_result(v, "hook"), "done");
+	json_decref(v);
+	assert_int_equal(on_disk(".*"), 0);
+}
+
 static void hostile_names(void **state)
 {
 	static const char *const bad[] = { "",	  ".",	  "..",
@@ -730,9 +829,12 @@ int main(int argc, char **argv)
 		TEST(hook_sees_the_bundle),
 		TEST(hook_that_hangs_is_ended),
 		TEST(full_disk),
+		TEST(no_reset_before_the_disk_has_it),
+		TEST(a_bundle_that_stays),
 		TEST(keep_free_is_kept),
 		TEST(what_lies_there_is_read),
 		TEST(fewer_are_allowed_now),
+		TEST(reload_stops_nothing),
 		TEST(hostile_names),
 		TEST(stopping_ends_what_hangs),
 	};

@@ -249,12 +249,70 @@ def where_it_listens():
         dlogd = site.dlogd('--listen', '0.0.0.0:0')
         dlogd.wait_line('beyond this host')
         assert dlogd.stop() == 0
-        taken = socket.create_server(('127.0.0.1', 0))
-        for where in ('127.0.0.1:%d' % taken.getsockname()[1], 'nonsense',
-                      '/nonexistent/web', '127.0.0.1:'):
+        for where in ('nonsense', '127.0.0.1:', '/' + 200 * 'x'):
             dlogd = site.dlogd('--listen', where, ready=False)
             dlogd.wait_line('web: cannot serve ' + re.escape(where))
+            assert dlogd.process.wait(10) != 0
+        # What may be there later is no reason to end.
+        taken = socket.create_server(('127.0.0.1', 0))
+        port = taken.getsockname()[1]
+        dlogd = site.dlogd('--listen', '127.0.0.1:%d' % port)
+        dlogd.wait_line('web: cannot serve 127.0.0.1:%d: Address already in '
+                        'use' % port)
+        site.port = port
         taken.close()
+        dlogd.wait_line('web: serving http://127.0.0.1:%d/' % port)
+        assert site.ask('/healthz')[0] == 200
+        assert dlogd.text().count('cannot serve') == 1
+        assert dlogd.stop() == 0
+        path = site.path('later/web')
+        dlogd = site.dlogd('--listen', path)
+        dlogd.wait_line('web: cannot serve ' + re.escape(path))
+        os.mkdir(site.path('later'))
+        dlogd.wait_line('web: serving ' + re.escape(path))
+        assert dlogd.stop() == 0 and not os.path.exists(path)
+        # Nor is one of two addresses that is taken; skipped without IPv6.
+        both = {info[4][0] for info in socket.getaddrinfo(
+            'localhost', 1, type=socket.SOCK_STREAM)}
+        if both == {'127.0.0.1', '::1'}:
+            taken = socket.create_server(('::1', 0), family=socket.AF_INET6)
+            dlogd = site.dlogd('--listen', 'localhost:%d'
+                               % taken.getsockname()[1])
+            dlogd.wait_line('web: serving http://127.0.0.1:')
+            assert dlogd.stop() == 0
+            taken.close()
+
+
+@case
+def a_guest_that_is_forgotten():
+    """There is room for 4096; the oldest that nobody holds goes, and takes
+    what waits for it along."""
+    with Site() as site:
+        dlogd = site.serve()
+        control = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        control.connect(site.path('control'))
+
+        def shutdown(name):
+            control.send(json.dumps({'guest': name, 'op': 'stopped'}).encode())
+
+        shutdown('first')
+        site.wait(lambda: 'first' in site.guests())
+        of_first = site.stream('/guest/first/events')
+        of_all = site.stream('/events')
+        for stream in of_first, of_all:
+            read_until(stream, b'"rows":[')
+        for i in range(4100):
+            shutdown('g%d' % i)
+        site.wait(lambda: 'g4099' in site.guests())
+        guests = site.guests()
+        assert len(guests) == 4096 and 'first' not in guests
+        of_first.settimeout(10)
+        while of_first.recv(65536):
+            pass  # an endless one would end in a time-out
+        of_all.settimeout(10)
+        assert of_all.recv(65536)
+        assert site.ask('/guest/first')[0] == 404
+        assert dlogd.stop() == 0
 
 
 @case

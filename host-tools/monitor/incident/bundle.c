@@ -312,7 +312,7 @@ static int bundle_sync(struct bundle *b)
 			continue;
 		fd = openat(b->dir, b->file[i].name,
 			    O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-		if (fd < 0 || fsync(fd))
+		if ((fd < 0 || fsync(fd)) && !ret)
 			ret = -errno;
 		if (fd >= 0)
 			close(fd);
@@ -320,33 +320,36 @@ static int bundle_sync(struct bundle *b)
 	return ret;
 }
 
-void bundle_update(struct job *job)
+int bundle_update(struct job *job)
 {
-	int ret = bundle_sync(&job->bundle);
+	int synced = bundle_sync(&job->bundle), ret;
 
-	if (ret)
-		job_missing(job, "writing to the disk: %s", strerror(-ret));
 	ret = bundle_json(job, true);
-	if (!ret && fsync(job->bundle.dir))
-		ret = -errno;
 	if (ret)
 		job_missing(job, "incident.json: not brought up to date: %s",
 			    strerror(-ret));
+	/* The names of the files too, also where that one stays as it was. */
+	if (fsync(job->bundle.dir) && !synced)
+		synced = -errno;
+	if (synced)
+		job_missing(job, "writing to the disk: %s", strerror(-synced));
+	return synced;
 }
 
 int bundle_publish(struct job *job)
 {
 	struct bundle *b = &job->bundle;
 	char name[ID_MAX];
+	int ret;
 
-	/* If that fails, the incident.json of the beginning has to do. */
-	bundle_update(job);
+	ret = bundle_update(job);
 	temporary_name(job, name);
 	if (renameat2(b->guest_dir, name, b->guest_dir, job->id,
 		      RENAME_NOREPLACE))
 		return -errno;
 	b->published = true;
-	if (fsync(b->guest_dir) || fsync(job->all->root))
-		return -errno;
-	return 0;
+	if ((fsync(b->guest_dir) || fsync(job->all->root)) && !ret)
+		ret = -errno;
+	b->durable = !ret;
+	return ret;
 }

@@ -147,7 +147,7 @@ int child_wait(struct child *c, uint64_t deadline, const atomic_bool *stop,
 	int status = 0, ret;
 
 	ret = child_poll(c, deadline, stop, pipe, fd, max);
-	/* What it has left behind goes too, however it ended. */
+	/* What it has left behind in its group goes too, however it ended. */
 	kill(-c->pid, SIGKILL);
 	kill(c->pid, SIGKILL);
 	while (waitpid(c->pid, &status, 0) < 0 && errno == EINTR)

@@ -587,6 +587,12 @@ int incidents_start(struct monitor *m)
 	return 0;
 }
 
+void incidents_reload(struct monitor *m)
+{
+	if (m->incidents)
+		incidents_bound(m->incidents);
+}
+
 static void stop_wait(struct incidents *all)
 {
 	struct timespec pause = { .tv_nsec = 10 * (long)MS };

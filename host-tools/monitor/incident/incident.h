@@ -55,6 +55,7 @@ struct entry {
 	bool busy; /* a job has it, or it is being removed */
 	bool gone; /* removed: the main thread drops the entry */
 	uint64_t size; /* bytes of disk */
+	uint64_t tried; /* the newest round that could not remove it, 0: none */
 };
 
 enum job_phase {
@@ -76,7 +77,8 @@ struct step {
 /* What the worker writes: files are named once they are whole. */
 struct bundle {
 	int guest_dir, dir; /* -1: none */
-	bool published;
+	bool published; /* under its final name */
+	bool durable; /* and all of it has reached the disk */
 	struct {
 		const char *name; /* NULL: free */
 	} file[16];
@@ -138,6 +140,7 @@ struct incidents {
 	pthread_mutex_t lock;
 	pthread_cond_t answered; /* a job that asked */
 	struct entry *list; /* newest first; by its pub.next */
+	uint64_t rounds; /* of store_room(), under lock */
 	struct of_guest *guests;
 	struct job *queue, *running;
 	uint32_t nr_queue, nr_running;
@@ -195,10 +198,13 @@ int bundle_write(struct job *job, const char *name, const void *data,
 		 size_t len);
 /* Write incident.json anew. */
 int bundle_json(struct job *job, bool complete);
-/* Everything to the disk, then under its final name. */
+/*
+ * Everything to the disk, then under its final name.  It may be published and
+ * yet fail: what cannot be kept for sure is still worth to be seen.
+ */
 int bundle_publish(struct job *job);
-/* incident.json and what has come since to the disk. */
-void bundle_update(struct job *job);
+/* incident.json and what has come since to the disk: 0, or why not all is. */
+int bundle_update(struct job *job);
 void bundle_close(struct job *job);
 /* Bytes of disk that it takes. */
 uint64_t bundle_bytes(struct job *job);
@@ -233,8 +239,9 @@ struct child_args {
 int child_start(struct child *c, const struct child_args *args);
 /*
  * Wait for its end and reap it: its wait status; -ETIMEDOUT or -ECANCELED: it
- * was killed with all of its session, at @deadline (CLOCK_MONOTONIC) or
- * because @stop was set.  With @pipe not -1 what comes out of it is written
+ * was killed, at @deadline (CLOCK_MONOTONIC) or
+ * because @stop was set.  Its process group ends with it in any case, what has
+ * left that (setsid) does not.  With @pipe not -1 what comes out of it is written
  * to @fd, up to @max bytes.
  */
 int child_wait(struct child *c, uint64_t deadline, const atomic_bool *stop,

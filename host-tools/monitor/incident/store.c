@@ -164,10 +164,13 @@ void store_add(struct incidents *all, struct entry *e)
 
 /*
  * The oldest bundle that may go; those that are their guest's newest only
- * with @newest.  @of is to get a newer one soon.  Called with the lock.
+ * with @newest.  @of is to get a newer one soon.  One that could not be
+ * removed in this @round or a later one is passed over, so that rounds end.
+ * Called with the lock.
  */
 static struct entry *store_victim(struct incidents *all,
-				  const struct of_guest *of, bool newest)
+				  const struct of_guest *of, bool newest,
+				  uint64_t round)
 {
 	struct entry *e, *victim = NULL;
 
@@ -178,7 +181,8 @@ static struct entry *store_victim(struct incidents *all,
 			continue;
 		if (!e->of->newest)
 			e->of->newest = e;
-		if (!e->busy && (newest || e->of == of || e->of->newest != e))
+		if (!e->busy && e->tried < round &&
+		    (newest || e->of == of || e->of->newest != e))
 			victim = e;
 	}
 	return victim;
@@ -186,7 +190,7 @@ static struct entry *store_victim(struct incidents *all,
 
 /* A victim if the bounds ask for one, taken; NULL: nothing to do. */
 static struct entry *store_choose(struct incidents *all, const struct job *job,
-				  uint64_t need, uint32_t more)
+				  uint64_t need, uint32_t more, uint64_t round)
 {
 	uint64_t bytes = need, count = more, room;
 	const struct of_guest *of = more ? job->entry->of : NULL;
@@ -204,9 +208,9 @@ static struct entry *store_choose(struct incidents *all, const struct job *job,
 	}
 	over = bytes > job->bundles_bytes || count > job->bundles_max;
 	if (over || room < need + job->keep_free)
-		victim = store_victim(all, over ? of : NULL, false);
+		victim = store_victim(all, over ? of : NULL, false, round);
 	if (!victim && over)
-		victim = store_victim(all, of, true);
+		victim = store_victim(all, of, true, round);
 	if (victim) {
 		victim->stored = false;
 		victim->busy = true;
@@ -216,30 +220,46 @@ static struct entry *store_choose(struct incidents *all, const struct job *job,
 }
 
 /*
- * Under a temporary name first: removing may be cut short.  The entry stays
- * in the list until the main thread takes it out, which it does not before
- * it is marked as gone.
+ * Under a temporary name first: removing may be cut short, then what is left
+ * has that name already.
  */
-static void store_remove(struct incidents *all, struct entry *e)
+static int store_unlink(struct incidents *all, const struct entry *e)
 {
-	int dir = open_dir(all->root, e->pub.guest), ret = 0;
+	int dir = open_dir(all->root, e->pub.guest), ret;
 	char name[NAME_MAX_LEN + 64];
 
 	snprintf(name, sizeof(name), ".%s.tmp", e->pub.id);
-	if (dir < 0 || renameat(dir, e->pub.id, dir, name))
-		ret = errno == ENOENT ? 0 : -errno;
+	if (dir < 0 || (renameat(dir, e->pub.id, dir, name) && errno != ENOENT))
+		ret = -errno;
 	else
 		ret = remove_tree(dir, name, 0);
 	if (dir >= 0)
 		close(dir);
-	if (ret)
-		log_(LOG_ERR, "bundle %s of guest %s cannot be removed: %s",
-		     e->pub.id, e->pub.guest, strerror(-ret));
-	else
+	return ret == -ENOENT ? 0 : ret;
+}
+
+/*
+ * The entry stays in the list until the main thread takes it out, which it
+ * does not before it is marked as gone.  What cannot be removed goes on to
+ * count, and the next round tries again.
+ */
+static void store_remove(struct incidents *all, struct entry *e, uint64_t round)
+{
+	int ret = store_unlink(all, e);
+
+	if (!ret)
 		log_(LOG_INFO, "bundle %s of guest %s removed for newer ones",
 		     e->pub.id, e->pub.guest);
+	else if (!e->tried) /* the same is told once */
+		log_(LOG_ERR, "bundle %s of guest %s cannot be removed: %s",
+		     e->pub.id, e->pub.guest, strerror(-ret));
 	pthread_mutex_lock(&all->lock);
-	e->gone = true;
+	e->gone = !ret;
+	if (ret) {
+		e->stored = true;
+		e->busy = false;
+		e->tried = e->tried > round ? e->tried : round;
+	}
 	pthread_mutex_unlock(&all->lock);
 }
 
@@ -247,11 +267,15 @@ void store_room(struct incidents *all, const struct job *job, uint64_t need,
 		uint32_t more)
 {
 	struct entry *victim;
+	uint64_t round;
 
 	if (all->root < 0)
 		return;
-	while ((victim = store_choose(all, job, need, more)))
-		store_remove(all, victim);
+	pthread_mutex_lock(&all->lock);
+	round = ++all->rounds;
+	pthread_mutex_unlock(&all->lock);
+	while ((victim = store_choose(all, job, need, more, round)))
+		store_remove(all, victim, round);
 }
 
 /* ---- what is there at start ---- */

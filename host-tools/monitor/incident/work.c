@@ -192,7 +192,7 @@ static int step_reset(struct job *job, char *why, size_t size)
 {
 	int ret;
 
-	if ((job->actions & ACT_EVIDENCE) && !job->bundle.published) {
+	if ((job->actions & ACT_EVIDENCE) && !job->bundle.durable) {
 		snprintf(why, size, "the evidence is not on the disk");
 		return -ENODEV;
 	}
@@ -276,7 +276,9 @@ static void job_finish(struct job *job)
 	const int later = ACT_DUMP | ACT_HOOK | ACT_RESET;
 	uint64_t bytes;
 
-	if (job->bundle.published && (job->actions & later))
+	/* Also where it says that the evidence is kept, and that is in doubt. */
+	if (job->bundle.published &&
+	    ((job->actions & later) || !job->bundle.durable))
 		bundle_update(job);
 	bytes = bundle_bytes(job);
 	bundle_close(job);

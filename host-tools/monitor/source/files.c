@@ -33,6 +33,7 @@ struct place {
 	int wd; /* -1: not there */
 	bool regions, sockets; /* take all of these in it */
 	bool told; /* that it is not there */
+	bool refused; /* a symbolic link in it: told */
 	struct place *next;
 };
 
@@ -174,9 +175,29 @@ static bool ends(const char *name, const char *end)
 	return n > k && !strcmp(name + n - k, end);
 }
 
+/*
+ * What is at @path.  Who may write to the directory must not choose what else
+ * of the host is opened as a guest: a symbolic link counts if root made it, or
+ * dlogd's own user.
+ */
+static bool look_at(struct place *p, const char *path, struct stat *st)
+{
+	if (lstat(path, st))
+		return false;
+	if (!S_ISLNK(st->st_mode))
+		return true;
+	if (!st->st_uid || st->st_uid == geteuid())
+		return !stat(path, st);
+	if (!p->refused)
+		log_(LOG_WARNING,
+		     "%s: a symbolic link of user %u is not followed, nor others like it in this directory; it must be root's or dlogd's own",
+		     path, (unsigned int)st->st_uid);
+	p->refused = true;
+	return false;
+}
+
 /* Something is at @dir/@name now. */
-static void found(struct source_files *f, const struct place *p,
-		  const char *name)
+static void found(struct source_files *f, struct place *p, const char *name)
 {
 	const struct config *cfg = &f->m->cfg;
 	char path[PATH_MAX], guest[NAME_MAX + 1];
@@ -186,7 +207,7 @@ static void found(struct source_files *f, const struct place *p,
 	if (*name == '.' ||
 	    snprintf(path, sizeof(path), "%s/%s", p->dir, name) >=
 		    (int)sizeof(path) ||
-	    stat(path, &st))
+	    !look_at(p, path, &st))
 		return;
 	for (size_t i = 0; i < cfg->nr_guests; i++) {
 		const struct guest_config *g = &cfg->guest[i];

@@ -16,6 +16,7 @@
 #include "qmp.h"
 
 #define TEXT_MAX (4u << 20)
+#define DUMP_CALL_MS 5000 /* each command of a dump: none waits for its end */
 
 struct qmp_call {
 	pthread_mutex_t lock;
@@ -247,31 +248,45 @@ static int dump_state(struct vm *vm, int timeout_ms)
 	return ret;
 }
 
-/*
- * The file is made here and handed to QEMU, which may not be allowed to write
- * where we do.  "detach" lets QEMU answer others meanwhile.
- */
-static int op_dump(struct vm *vm, const char *path, int timeout_ms)
+/* Hand @fd to QEMU and have it begin; "detach" lets it answer meanwhile. */
+static int dump_begin(struct vm *vm, int fd, int timeout_ms)
 {
-	uint64_t until = clock_ns(CLOCK_MONOTONIC) + (uint64_t)timeout_ms * MS;
-	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	int ret;
+	static const char name[] = "dlog-dump";
+	int ret = call(vm, "getfd", json_pack("{s:s}", "fdname", name), fd,
+		       NULL, timeout_ms);
+	bool has = !ret || ret == -ETIMEDOUT; /* it may come to it later */
 
-	if (fd < 0)
-		return -errno;
-	ret = call(vm, "getfd", json_pack("{s:s}", "fdname", "dlog-dump"), fd,
-		   NULL, timeout_ms);
-	close(fd);
 	if (!ret)
 		ret = call(vm, "dump-guest-memory",
 			   json_pack("{s:b,s:s,s:b}", "paging", 0, "protocol",
 				     "fd:dlog-dump", "detach", 1),
 			   -1, NULL, timeout_ms);
+	if (ret && ret != -ENOTCONN && has)
+		call(vm, "closefd", json_pack("{s:s}", "fdname", name), -1,
+		     NULL, timeout_ms);
+	return ret;
+}
+
+/*
+ * The file is made here and handed to QEMU, which may not be allowed to write
+ * where we do.  When dlogd ends, every call fails and so this ends, too.
+ */
+static int op_dump(struct vm *vm, const char *path, int timeout_ms)
+{
+	uint64_t until = clock_ns(CLOCK_MONOTONIC) + (uint64_t)timeout_ms * MS;
+	int each = timeout_ms < DUMP_CALL_MS ? timeout_ms : DUMP_CALL_MS;
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	int ret;
+
+	if (fd < 0)
+		return -errno;
+	ret = dump_begin(vm, fd, each);
+	close(fd);
 	while (!ret) {
 		if (clock_ns(CLOCK_MONOTONIC) > until)
 			return -ETIMEDOUT;
 		usleep(100000);
-		ret = dump_state(vm, timeout_ms);
+		ret = dump_state(vm, each);
 	}
 	return ret < 0 ? ret : 0;
 }

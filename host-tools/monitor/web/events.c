@@ -51,6 +51,8 @@ static void view_region(struct web *w, struct view *v, const char *path)
 	free(v->region);
 	v->region = path ? strdup(path) : NULL;
 	v->print = v->looked = 0;
+	v->line_len = 0;
+	memset(v->release, 0, sizeof(v->release));
 	worker_unlock(w);
 }
 
@@ -80,6 +82,38 @@ void events_stop(struct web *w)
 		free(v->region);
 		free(v);
 	}
+}
+
+static bool no_more(struct req *r)
+{
+	(void)r;
+	return false;
+}
+
+void events_forget(struct web *w, const struct guest *g)
+{
+	struct view key = { .g = g }, **at = &w->views, *v;
+	void *found = tfind(&key, &w->view_tree, compare);
+
+	for (struct req *r = w->reqs; r; r = r->next) {
+		if (r->only != g)
+			continue;
+		r->only = NULL;
+		r->more = no_more;
+		r->end = true;
+		web_wake(r);
+	}
+	if (!found)
+		return;
+	v = *(struct view **)found;
+	tdelete(v, &w->view_tree, compare);
+	worker_lock(w);
+	while (*at != v)
+		at = &(*at)->next;
+	*at = v->next;
+	worker_unlock(w);
+	free(v->region);
+	free(v);
 }
 
 /* ---- looking ---- */

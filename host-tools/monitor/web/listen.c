@@ -40,9 +40,7 @@ static int open_unix(struct web *w, const char *path)
 	mode_t mask;
 	int fd;
 
-	if (strlen(path) >= sizeof(addr.sun_path))
-		return -ENAMETOOLONG;
-	strcpy(addr.sun_path, path);
+	strcpy(addr.sun_path, path); /* listen_parse() has seen its length */
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;
@@ -52,8 +50,7 @@ static int open_unix(struct web *w, const char *path)
 	mask = umask(0117);
 	fd = bound(fd, (struct sockaddr *)&addr, sizeof(addr));
 	umask(mask);
-	if (fd >= 0)
-		w->socket = strdup(path);
+	w->socket_made = fd >= 0;
 	return fd;
 }
 
@@ -76,12 +73,28 @@ static int open_address(const struct addrinfo *ai)
 	if (fd < 0)
 		return -errno;
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	if (!loopback(ai->ai_addr))
+	fd = bound(fd, ai->ai_addr, ai->ai_addrlen);
+	if (fd >= 0 && !loopback(ai->ai_addr))
 		log_(LOG_WARNING,
 		     "web: listens beyond this host, without a password: "
 		     "whoever reaches it reads every guest's log; put a proxy "
 		     "that asks in front of it");
-	return bound(fd, ai->ai_addr, ai->ai_addrlen);
+	return fd;
+}
+
+/* The first of its addresses that can be had, or the first one's error. */
+static int open_addresses(const struct addrinfo *ai)
+{
+	int first = 0, fd;
+
+	for (; ai; ai = ai->ai_next) {
+		fd = open_address(ai);
+		if (fd >= 0)
+			return fd;
+		if (!first)
+			first = fd;
+	}
+	return first;
 }
 
 /* Say where, with the port that the kernel chose for port 0. */
@@ -124,30 +137,39 @@ static char *cut_port(char *host)
 	return colon + 1;
 }
 
-int listen_open(struct web *w, const char *where)
+/* A name is asked for once: that may take long. */
+int listen_parse(struct web *w, const char *where)
 {
 	struct addrinfo hints = { .ai_socktype = SOCK_STREAM,
 				  .ai_flags = AI_PASSIVE | AI_NUMERICSERV };
-	struct addrinfo *ai;
 	char *port;
-	int ret;
 
 	if (where[0] == '/') {
-		ret = open_unix(w, where);
-	} else {
-		w->host = strdup(where);
-		port = w->host ? cut_port(w->host) : NULL;
-		if (!port)
-			return w->host ? -EINVAL : -ENOMEM;
-		if (getaddrinfo(*w->host ? w->host : NULL, port, &hints, &ai))
-			return -EADDRNOTAVAIL;
-		ret = open_address(ai);
-		freeaddrinfo(ai);
+		if (strlen(where) >=
+		    sizeof(((struct sockaddr_un *)0)->sun_path))
+			return -EINVAL;
+		w->socket = strdup(where);
+		return w->socket ? 0 : -ENOMEM;
 	}
-	if (ret < 0)
-		return ret;
-	w->listen_fd = ret;
-	announce(w, ret);
+	w->host = strdup(where);
+	port = w->host ? cut_port(w->host) : NULL;
+	if (!port)
+		return w->host ? -EINVAL : -ENOMEM;
+	if (getaddrinfo(*w->host ? w->host : NULL, port, &hints, &w->addrs)) {
+		w->addrs = NULL;
+		return -EADDRNOTAVAIL;
+	}
+	return 0;
+}
+
+int listen_open(struct web *w)
+{
+	int fd = w->socket ? open_unix(w, w->socket) : open_addresses(w->addrs);
+
+	if (fd < 0)
+		return fd;
+	w->listen_fd = fd;
+	announce(w, fd);
 	return 0;
 }
 
@@ -155,8 +177,10 @@ void listen_close(struct web *w)
 {
 	if (w->listen_fd >= 0)
 		close(w->listen_fd);
-	if (w->socket)
+	if (w->socket_made)
 		unlink(w->socket);
+	if (w->addrs)
+		freeaddrinfo(w->addrs);
 	free(w->socket);
 	free(w->host);
 }

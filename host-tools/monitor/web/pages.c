@@ -326,9 +326,7 @@ void page_guest(struct req *r, struct guest *g)
 	table_events(r, g);
 	table_history(r, g);
 	if (g->region) {
-		r->path = strdup(g->region);
-		r->name = g->name;
-		r->work = region_page;
+		route_work(r, g, region_page);
 	} else {
 		sink_puts(s, "<p>No region is known of this guest.</p>\n");
 		html_page_end(s);

@@ -16,6 +16,7 @@
 #define BOOTS_SHOWN 64u
 #define LOSS_REGION (UINT64_C(256) << 20) /* larger ones take too long */
 #define TAIL_BYTES 65536u /* of one answer */
+#define TAIL_NS (NS_PER_S / 5) /* of reading, for its first answer */
 
 /* ---- the last lines ---- */
 
@@ -60,14 +61,17 @@ static void lines_add(struct lines *l, const struct dlog_entry *e,
 	l->n++;
 }
 
-/* What @r has now, the last @most of it. */
+/*
+ * What @r has now, the last @most of it.  A reader that follows may never come
+ * to the end of a guest that writes as fast: it goes on behind @until.
+ */
 static void lines_read(struct lines *l, struct dlog_reader *r, uint64_t most,
-		       struct sink *scratch)
+		       uint64_t until, struct sink *scratch)
 {
 	struct dlog_entry e;
 
 	*l = (struct lines){ .most = most };
-	while (dlog_reader_next(r, &e, 0) > 0)
+	while (web_now() < until && dlog_reader_next(r, &e, 0) > 0)
 		lines_add(l, &e, scratch);
 }
 
@@ -119,7 +123,7 @@ static void log_html(struct req *r, struct dlog *d)
 	uint32_t boot = 0;
 
 	if (!last_reader(&reader, d, WEB_LINES, 0))
-		lines_read(&l, reader, WEB_LINES, &r->tmp);
+		lines_read(&l, reader, WEB_LINES, UINT64_MAX, &r->tmp);
 	dlog_reader_free(reader);
 	sink_printf(s,
 		    "<section><h2>Last lines</h2>\n<div id=\"log\" "
@@ -355,7 +359,7 @@ static enum work_result tail_begin(struct req *r)
 			   "The region cannot be read.");
 		return WORK_DONE;
 	}
-	lines_read(&l, r->reader, WEB_LINES, &r->tmp);
+	lines_read(&l, r->reader, WEB_LINES, r->checked + TAIL_NS, &r->tmp);
 	sink_puts(&r->fresh, "retry:1000\nevent:begin\ndata:");
 	json_open(&j, '[');
 	for (uint64_t i = line_first(&l); i < l.n; i++)
@@ -455,7 +459,7 @@ static void look(struct view *got, struct dlog *d, struct sink *scratch)
 		       sizeof(got->release));
 	free(boots);
 	if (!last_reader(&reader, d, 1, 0))
-		lines_read(&l, reader, 1, scratch);
+		lines_read(&l, reader, 1, UINT64_MAX, scratch);
 	dlog_reader_free(reader);
 	if (l.n) {
 		got->line_len = l.line[0].len < sizeof(got->line)
@@ -470,7 +474,7 @@ void region_look(struct web *w, struct view *v)
 {
 	char *path = strdup(v->region);
 	uint64_t print = v->print;
-	struct view got = { 0 };
+	struct view got = { 0 }, *still;
 	struct sink scratch = { .fd = -1 };
 	struct dlog *d;
 
@@ -482,7 +486,10 @@ void region_look(struct web *w, struct view *v)
 		dlog_close(d);
 	}
 	worker_lock(w);
-	if (got.print && got.print != print && v->region &&
+	/* The guest may have been forgotten meanwhile, and @v with it. */
+	for (still = w->views; still && still != v;)
+		still = still->next;
+	if (still && got.print && got.print != print && v->region &&
 	    !strcmp(path, v->region)) {
 		v->print = got.print;
 		memcpy(v->release, got.release, sizeof(v->release));

@@ -58,6 +58,15 @@ static void route_events(struct req *r, const struct guest *only)
 	worker_watch(r->w);
 }
 
+/* Copies: the worker may be at it when the guest has been forgotten. */
+void route_work(struct req *r, const struct guest *g,
+		enum work_result (*work)(struct req *r))
+{
+	r->name = strdup(g->name);
+	r->path = r->name ? strdup(g->region) : NULL;
+	r->work = work;
+}
+
 /* These need the region. */
 static void route_region(struct req *r, struct guest *g,
 			 enum work_result (*work)(struct req *r))
@@ -82,9 +91,7 @@ static void route_region(struct req *r, struct guest *g,
 			return;
 		r->more = worker_more;
 	}
-	r->path = strdup(g->region);
-	r->name = g->name;
-	r->work = work;
+	route_work(r, g, work);
 }
 
 static void route_guest(struct req *r, const char *path)

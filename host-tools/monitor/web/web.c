@@ -19,6 +19,7 @@
 #define CONNECTIONS 64u /* besides streams */
 #define IDLE_S 30u /* a client that sends or takes nothing */
 #define BLOCK 32768u
+#define AGAIN_USEC 3000000u
 
 uint64_t web_now(void)
 {
@@ -61,6 +62,7 @@ static void req_free(struct req *r)
 	region_tail_end(r);
 	if (r->fd >= 0)
 		close(r->fd);
+	free(r->name);
 	free(r->path);
 	free(r->file);
 	sink_free(&r->out);
@@ -340,10 +342,48 @@ static int start_loop(struct web *w, int epoll_fd, int answers)
 
 /* ---- interface ---- */
 
+static int serve(struct web *w)
+{
+	int answers, ret = worker_start(w, &answers);
+
+	if (ret >= 0)
+		ret = start_mhd(w);
+	if (ret >= 0)
+		ret = start_loop(w, ret, answers);
+	if (ret < 0)
+		log_(LOG_ERR, "web: cannot serve %s: %s", w->m->cfg.listen,
+		     strerror(-ret));
+	return ret < 0 ? ret : 0;
+}
+
+static int on_again(sd_event_source *src, uint64_t usec, void *arg)
+{
+	struct web *w = arg;
+
+	if (listen_open(w)) {
+		sd_event_source_set_time(src, usec + AGAIN_USEC);
+		return sd_event_source_set_enabled(src, SD_EVENT_ONESHOT);
+	}
+	w->again = sd_event_source_disable_unref(src);
+	if (serve(w))
+		web_stop(w->m);
+	return 0;
+}
+
+/* The page is not worth more than the rest: that goes on without it. */
+static int open_later(struct web *w, int why)
+{
+	log_(LOG_ERR, "web: cannot serve %s: %s; it is tried every %u s",
+	     w->m->cfg.listen, strerror(-why), AGAIN_USEC / 1000000);
+	return sd_event_add_time_relative(w->m->loop, &w->again,
+					  CLOCK_MONOTONIC, AGAIN_USEC, 0,
+					  on_again, w);
+}
+
 int web_start(struct monitor *m)
 {
 	struct web *w;
-	int ret, answers;
+	int ret;
 
 	if (!m->cfg.listen || !*m->cfg.listen)
 		return 0;
@@ -354,17 +394,16 @@ int web_start(struct monitor *m)
 	w->scratch.fd = w->tmp.fd = w->listen_fd = -1;
 	m->web = w;
 	html_start();
-	ret = listen_open(w, m->cfg.listen);
-	if (ret >= 0)
-		ret = worker_start(w, &answers);
-	if (ret >= 0)
-		ret = start_mhd(w);
-	if (ret >= 0)
-		ret = start_loop(w, ret, answers);
+	ret = listen_parse(w, m->cfg.listen);
+	if (ret) {
+		log_(LOG_ERR, "web: cannot serve %s: %s", m->cfg.listen,
+		     strerror(-ret));
+	} else {
+		ret = listen_open(w);
+		ret = ret ? open_later(w, ret) : serve(w);
+	}
 	if (ret >= 0)
 		return 0;
-	log_(LOG_ERR, "web: cannot serve %s: %s", m->cfg.listen,
-	     strerror(-ret));
 	web_stop(m);
 	return ret;
 }
@@ -377,6 +416,7 @@ void web_stop(struct monitor *m)
 		return;
 	m->web = NULL;
 	worker_stop(w);
+	sd_event_source_disable_unref(w->again);
 	sd_event_source_disable_unref(w->io);
 	sd_event_source_disable_unref(w->timeout);
 	sd_event_source_disable_unref(w->tick);
@@ -393,6 +433,12 @@ void web_stop(struct monitor *m)
 	sink_free(&w->tmp);
 	html_stop();
 	free(w);
+}
+
+void web_forget(struct monitor *m, const struct guest *g)
+{
+	if (m->web)
+		events_forget(m->web, g);
 }
 
 void web_changed(struct monitor *m, const struct guest *g)

@@ -37,8 +37,8 @@
 
 struct worker;
 
-/* What the page knows of a guest beyond struct guest; never freed before the
- * end, as guests. */
+/* What the page knows of a guest beyond struct guest; freed before that is, or
+ * at the end. */
 struct view {
 	const struct guest *g;
 	struct view *next;
@@ -58,8 +58,12 @@ struct web {
 	struct monitor *m;
 	struct MHD_Daemon *mhd;
 	int listen_fd;
-	char *host, *socket; /* from the configuration: name, or path */
+	/* from the configuration: name and addresses, or path */
+	char *host, *socket;
+	struct addrinfo *addrs;
+	bool socket_made; /* ours, to be removed */
 	sd_event_source *io, *timeout, *tick, *answers;
+	sd_event_source *again; /* NULL: it has been opened */
 	struct req *reqs;
 	uint32_t nr_streams;
 	bool woken; /* a connection was resumed: libmicrohttpd has work */
@@ -107,7 +111,7 @@ struct req {
 	bool attachment;
 	uint64_t size; /* MHD_SIZE_UNKNOWN, or of the file */
 	char *path, *file; /* region or bundle; file in it */
-	const char *name; /* of the guest or incident; from lists that stay */
+	char *name; /* of the guest, for region.c */
 	int fd; /* files.c: the file, and what was read of it */
 	uint64_t read;
 	/* region.c's tail */
@@ -126,8 +130,10 @@ void web_refuse(struct req *r, unsigned int status, const char *why);
 
 /* ---- listen.c ---- */
 
-/* Into listen_fd: "ADDRESS:PORT", "[V6]:PORT" or the path of a socket. */
-int listen_open(struct web *w, const char *where);
+/* "ADDRESS:PORT", "[V6]:PORT" or the path of a socket; -EINVAL. */
+int listen_parse(struct web *w, const char *where);
+/* Into listen_fd; may be tried again when it fails. */
+int listen_open(struct web *w);
 void listen_close(struct web *w);
 /* Does this Host header name what the connection came to? */
 bool listen_means_us(struct web *w, struct MHD_Connection *conn,
@@ -137,6 +143,9 @@ bool listen_means_us(struct web *w, struct MHD_Connection *conn,
 
 /* Fill @r in: out, or work, or more. */
 void web_route(struct req *r, const char *url, const char *method);
+/* The worker is to do @work with @g's region. */
+void route_work(struct req *r, const struct guest *g,
+		enum work_result (*work)(struct req *r));
 
 /* ---- worker.c ---- */
 
@@ -202,6 +211,8 @@ void rows_incidents(struct rows *rs, struct web *w, const char *guest);
 struct view *view_of(struct web *w, const struct guest *g);
 bool events_more(struct req *r);
 void events_stop(struct web *w);
+/* End what waits for changes of @g, and drop its view. */
+void events_forget(struct web *w, const struct guest *g);
 /* Look for changes; of every guest: @g NULL. */
 void events_look(struct web *w, const struct guest *g);
 
@@ -212,7 +223,7 @@ enum work_result region_loss(struct req *r);
 enum work_result region_tail(struct req *r);
 void region_tail_end(struct req *r);
 /* Last line and release into @v's fields.  With the worker's lock held, drops
- * it while it reads. */
+ * it while it reads: @v may be gone afterwards. */
 void region_look(struct web *w, struct view *v);
 
 /* ---- files.c, the worker's ---- */
