@@ -76,8 +76,11 @@ def check_panic(guest, boot):
     assert text.index('Kernel panic', text.index(MARK % boot)), text[-500:]
 
 
-def check_bundle(folder, boot):
+def check_bundle(line, boot):
     """The evidence is of that boot, and the next had not begun."""
+    folder, _, missing = line.partition('; missing: ')
+    # libvirt, at work on the panic itself, may not let anybody ask QEMU.
+    assert missing in ('', 'registers.txt: Connection timed out'), missing
     with open(os.path.join(folder, 'stats.json')) as f:
         stats = json.load(f)
     assert stats['status'] == 'panic' and stats['boot'] == boot, stats
@@ -90,8 +93,9 @@ def check_bundle(folder, boot):
     assert '"event":"RESUME"' in events, events
     # What QEMU is asked for may come after libvirt's reset; the driver's
     # registers do not.
-    with open(os.path.join(folder, 'registers.txt')) as f:
-        assert 'CPU#1' in f.read()
+    if not missing:
+        with open(os.path.join(folder, 'registers.txt')) as f:
+            assert 'CPU#1' in f.read()
     with open(os.path.join(folder, 'guest-registers.txt')) as f:
         assert 'rip' in f.read().lower()
 
