@@ -98,6 +98,7 @@ static bool is_ours(struct entry *e, const char *have, const char *path)
 static void found_region(struct source_files *f, const char *name,
 			 const char *path)
 {
+	char real[PATH_MAX];
 	struct entry *e = entry_for(f, name);
 
 	if (!e || !is_ours(e, e->region, path))
@@ -105,7 +106,8 @@ static void found_region(struct source_files *f, const char *name,
 	e->region_seen = true;
 	if (!e->region)
 		e->region = strdup(path);
-	guest_set_region(e->g, path);
+	/* Of a link its end: bundles follow none. */
+	guest_set_region(e->g, realpath(path, real) ? real : path);
 }
 
 static void found_socket(struct source_files *f, const char *name,

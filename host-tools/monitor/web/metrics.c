@@ -219,8 +219,10 @@ static void put_sinks(struct sink *s, struct monitor *m)
 		 of_records);
 	put_sink(s, m, "dlogd_sink_bytes", "bytes", "Bytes forwarded.",
 		 of_bytes);
-	put_sink(s, m, "dlogd_sink_missed", NULL,
-		 "Records overwritten before they were forwarded.", of_missed);
+	put_sink(
+		s, m, "dlogd_sink_missed", NULL,
+		"Records overwritten before they were forwarded, or too large.",
+		of_missed);
 	put_sink(s, m, "dlogd_sink_errors", NULL, "Failures of the sink.",
 		 of_errors);
 	put_sink(s, m, "dlogd_sink_connects", NULL, "Connections made.",
@@ -326,9 +328,10 @@ void metrics_put(struct sink *s, struct monitor *m)
 		      "Records of the guest that a sink took.", of_records);
 	put_forwarded(s, m, "dlogd_guest_forwarded_bytes", "bytes",
 		      "Bytes of the guest that a sink took.", of_bytes);
-	put_forwarded(s, m, "dlogd_guest_missed", NULL,
-		      "Records overwritten before a sink took them.",
-		      of_missed);
+	put_forwarded(
+		s, m, "dlogd_guest_missed", NULL,
+		"Records overwritten before a sink took them, or too large for it.",
+		of_missed);
 	put_incidents(s, m);
 	put_process(s, m);
 	sink_puts(s, "# EOF\n");
