@@ -254,15 +254,10 @@ static void set_policy(struct parser *p, int *to, const char *event,
 
 /* ---- sections ---- */
 
-static bool name_ok(const char *name, bool glob)
+static bool pattern_ok(const char *name)
 {
-	size_t n = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-				"abcdefghijklmnopqrstuvwxyz0123456789._@:+-");
+	size_t n = strspn(name, NAME_CHARS "*?[]!");
 
-	if (glob)
-		n = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-				 "abcdefghijklmnopqrstuvwxyz0123456789._@:+-"
-				 "*?[]!");
 	return n && !name[n] && *name != '.' && n <= NAME_MAX_LEN;
 }
 
@@ -271,7 +266,7 @@ static void begin_guest(struct parser *p, const char *name)
 	struct config *cfg = p->cfg;
 	struct guest_config *g;
 
-	if (!name_ok(name, true)) {
+	if (!pattern_ok(name)) {
 		mistake(p,
 			"[guest %s]: a name is of letters, digits and ._@:+-, or a pattern with * and ?",
 			name);
@@ -300,7 +295,7 @@ static void begin_sink(struct parser *p, const char *name)
 	struct config *cfg = p->cfg;
 	struct sink_config *s;
 
-	if (!name_ok(name, false)) {
+	if (!name_ok(name)) {
 		mistake(p, "[sink %s]: a name is of letters, digits and ._@:+-",
 			name);
 		strcpy(p->section, "?");
@@ -575,7 +570,7 @@ static int check(const struct config *cfg, const char *file)
 	for (size_t i = 0; i < cfg->nr_guests; i++) {
 		const struct guest_config *g = &cfg->guest[i];
 
-		if ((g->region || g->qmp) && !name_ok(g->name, false)) {
+		if ((g->region || g->qmp) && !name_ok(g->name)) {
 			log_(LOG_ERR,
 			     "%s: [guest %s]: region and qmp need a name, not a pattern",
 			     file, g->name);

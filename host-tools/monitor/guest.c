@@ -97,14 +97,6 @@ void vm_put(struct vm *vm)
 
 /* ---- the list ---- */
 
-static bool name_ok(const char *name)
-{
-	size_t n = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-				"abcdefghijklmnopqrstuvwxyz0123456789._@:+-");
-
-	return n && !name[n] && *name != '.' && n <= NAME_MAX_LEN;
-}
-
 static void guest_free(struct guest *g)
 {
 	watch_forget(g);

@@ -34,6 +34,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/types.h>
 #include <systemd/sd-event.h>
 #include <time.h>
@@ -44,7 +45,18 @@
 #define PROGRAM "dlogd"
 #define MS UINT64_C(1000000) /* in ns */
 #define SECOND UINT64_C(1000000000)
-#define NAME_MAX_LEN 127u /* of a guest; [A-Za-z0-9._@:+-], not first '.' */
+#define NAME_MAX_LEN 127u
+#define NAME_CHARS                                                             \
+	"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"                 \
+	"0123456789._@:+-"
+
+/* Of a guest, a sink or a bundle: also the name of a file or directory. */
+static inline bool name_ok(const char *name)
+{
+	size_t n = strspn(name, NAME_CHARS);
+
+	return n && !name[n] && *name != '.' && n <= NAME_MAX_LEN;
+}
 
 struct monitor;
 struct guest;

@@ -50,7 +50,7 @@ enum answer { NOT_ASKED, ASKING, RUNS, RUNS_NOT, SILENT };
 struct watched {
 	uint64_t due; /* CLOCK_MONOTONIC ns of the next look */
 	uint64_t first; /* ... of the first */
-	uint32_t status, status_boot; /* acted on last */
+	uint32_t status; /* acted on last */
 	bool dead_before; /* had panicked when we first looked */
 	pid_t holder; /* of the region's lock, 0: nobody */
 	/* hang.c */

@@ -153,15 +153,6 @@ int bundle_write(struct job *job, const char *name, const void *data,
 
 /* ---- incident.json ---- */
 
-static void json_word(struct json *j, const char *key, const char *text)
-{
-	json_key(j, key);
-	if (text)
-		json_text(j, text);
-	else
-		json_null(j);
-}
-
 static void json_steps(struct json *j, const struct job *job)
 {
 	json_key(j, "actions");
@@ -172,12 +163,12 @@ static void json_steps(struct json *j, const struct job *job)
 		if (!s->action)
 			continue;
 		json_open(j, '{');
-		json_word(j, "action", action_name(s->action));
-		json_word(j, "result", s->result);
+		json_member(j, "action", action_name(s->action));
+		json_member(j, "result", s->result);
 		json_key(j, "ms");
 		json_u64(j, s->ms);
 		if (s->why[0])
-			json_word(j, "why", s->why);
+			json_member(j, "why", s->why);
 		json_close(j, '}');
 	}
 	json_close(j, ']');
@@ -230,7 +221,7 @@ static void json_files(struct json *j, const struct bundle *b)
 		    fstatat(b->dir, b->file[i].name, &st, AT_SYMLINK_NOFOLLOW))
 			continue;
 		json_open(j, '{');
-		json_word(j, "name", b->file[i].name);
+		json_member(j, "name", b->file[i].name);
 		json_key(j, "bytes");
 		json_u64(j, (uint64_t)st.st_size);
 		json_close(j, '}');
@@ -245,11 +236,11 @@ static void json_incident(struct json *j, const struct job *job, bool complete)
 	json_open(j, '{');
 	json_key(j, "format");
 	json_u64(j, 1);
-	json_word(j, "id", job->id);
-	json_word(j, "guest", job->guest);
-	json_word(j, "event", event_name(job->ev));
-	json_word(j, "detail", job->detail);
-	json_word(j, "state", state_name(job->state));
+	json_member(j, "id", job->id);
+	json_member(j, "guest", job->guest);
+	json_member(j, "event", event_name(job->ev));
+	json_member(j, "detail", job->detail);
+	json_member(j, "state", state_name(job->state));
 	json_key(j, "boot");
 	json_u64(j, job->boot);
 	json_key(j, "real");
@@ -258,7 +249,7 @@ static void json_incident(struct json *j, const struct job *job, bool complete)
 	json_u64(j, job->real);
 	json_key(j, "took_ms");
 	json_u64(j, (clock_ns(CLOCK_MONOTONIC) - job->began) / MS);
-	json_word(j, "region", job->region);
+	json_member(j, "region", job->region);
 	json_key(j, "uuid");
 	json_hex(j, job->uuid, sizeof(job->uuid));
 	json_key(j, "complete");

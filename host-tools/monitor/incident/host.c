@@ -37,12 +37,6 @@ static size_t read_proc(const char *path, char *buf, size_t size)
 	return len;
 }
 
-static void json_word(struct json *j, const char *key, const char *text)
-{
-	json_key(j, key);
-	json_text(j, text);
-}
-
 /* "Name:   value" lines of @path, those in @want (all for NULL). */
 static void json_table(struct json *j, const char *path,
 		       const char *const *want, char *buf)
@@ -61,7 +55,7 @@ static void json_table(struct json *j, const char *path,
 		for (w = want; *w && strcmp(*w, line); w++)
 			;
 		if (*w)
-			json_word(j, *w, value);
+			json_member(j, *w, value);
 	}
 }
 
@@ -120,7 +114,7 @@ static void json_vmm(struct json *j, struct job *job, char *buf)
 		return;
 	}
 	json_open(j, '{');
-	json_word(j, "kind", job->vm->ops->kind);
+	json_member(j, "kind", job->vm->ops->kind);
 	json_describe(j, job);
 	json_key(j, "process");
 	if (job->vm->pid > 0)
@@ -153,11 +147,11 @@ static void json_uname(struct json *j)
 
 	if (uname(&u))
 		return;
-	json_word(j, "host", u.nodename);
-	json_word(j, "system", u.sysname);
-	json_word(j, "release", u.release);
-	json_word(j, "version", u.version);
-	json_word(j, "machine", u.machine);
+	json_member(j, "host", u.nodename);
+	json_member(j, "system", u.sysname);
+	json_member(j, "release", u.release);
+	json_member(j, "version", u.version);
+	json_member(j, "machine", u.machine);
 }
 
 void job_host(struct job *job)
@@ -177,7 +171,7 @@ void job_host(struct job *job)
 		return;
 	}
 	json_open(&j, '{');
-	json_word(&j, "dlogd", DLOG_VERSION);
+	json_member(&j, "dlogd", DLOG_VERSION);
 	json_key(&j, "real");
 	entry_date(&j, &date, clock_ns(CLOCK_REALTIME));
 	json_uname(&j);

@@ -489,7 +489,7 @@ int incident_begin(struct guest *g, enum event ev, int actions,
 	struct of_guest *of;
 	int ret;
 
-	if (!all || !store_name_ok(g->name))
+	if (!all || !name_ok(g->name))
 		return -EINVAL;
 	of = store_guest(all, g->name);
 	if (!of)

@@ -274,7 +274,6 @@ int store_open(struct incidents *all);
  */
 void store_room(struct incidents *all, const struct job *job, uint64_t need,
 		uint32_t more);
-bool store_name_ok(const char *name);
 struct of_guest *store_guest(struct incidents *all, const char *name);
 /* Into the list, by its time. */
 void store_add(struct incidents *all, struct entry *e);

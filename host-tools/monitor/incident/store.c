@@ -25,16 +25,6 @@
 #define SCAN_MAX 100000u /* bundles that are looked at, at start */
 #define JSON_MAX (1u << 20) /* of an incident.json */
 
-bool store_name_ok(const char *name)
-{
-	static const char ok[] = "abcdefghijklmnopqrstuvwxyz"
-				 "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-				 "0123456789._@:+-";
-	size_t n = strspn(name, ok);
-
-	return n && !name[n] && n <= NAME_MAX_LEN && name[0] != '.';
-}
-
 static int open_dir(int at, const char *name)
 {
 	return openat(at, name,
@@ -398,7 +388,7 @@ static bool is_temporary(const char *name)
 		return false;
 	memcpy(id, name + 1, n - 5);
 	id[n - 5] = '\0';
-	return store_name_ok(id);
+	return name_ok(id);
 }
 
 static void scan_guest(struct incidents *all, const char *guest, uint32_t *left)
@@ -412,7 +402,7 @@ static void scan_guest(struct incidents *all, const char *guest, uint32_t *left)
 			log_(LOG_NOTICE, "%s/%s/%s is half a bundle, removed",
 			     all->path, guest, e->d_name);
 			remove_tree(dir, e->d_name, 0);
-		} else if (store_name_ok(e->d_name)) {
+		} else if (name_ok(e->d_name)) {
 			--*left;
 			scan_bundle(all, dir, guest, e->d_name);
 		}
@@ -438,7 +428,7 @@ int store_open(struct incidents *all)
 		return -EBUSY;
 	list = list_dir(all->root);
 	while (list && left && (e = readdir(list)))
-		if (store_name_ok(e->d_name))
+		if (name_ok(e->d_name))
 			scan_guest(all, e->d_name, &left);
 	if (list)
 		closedir(list);
