@@ -64,6 +64,9 @@ static _Noreturn void child_run(const struct child_args *a, pid_t parent)
 	    (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
 	     prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent))
 		_exit(NOT_RUN);
+	if (a->powerless &&
+	    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0))
+		_exit(NOT_RUN);
 	if ((a->dir >= 0 ? fchdir(a->dir) : chdir("/")))
 		_exit(NOT_RUN);
 	child_descriptors(a);

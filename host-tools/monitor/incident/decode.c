@@ -110,6 +110,8 @@ static int run_child(struct job *job, struct run *run)
 				   .out = run->out,
 				   .err = run->err,
 				   .distrusted = true,
+				   /* Our own copy needs none. */
+				   .powerless = job->copied,
 				   .memory = DECODE_MEMORY,
 				   .file_size = run->limit,
 				   .cpu_seconds = DECODE_S,

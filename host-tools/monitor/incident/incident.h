@@ -233,6 +233,7 @@ struct child_args {
 	int dir; /* working directory, -1: / */
 	int in, out, err; /* -1: /dev/null */
 	bool distrusted; /* gains no privilege, and does not outlive us */
+	bool powerless; /* gives up the capabilities that systemd gave us */
 	uint64_t memory, file_size, cpu_seconds; /* 0: no limit */
 };
 
