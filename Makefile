@@ -216,7 +216,7 @@ scenarios-long: setup-all
 
 bench:
 	$(Q)tests/guest/setup build guest bench
-	$(Q)$(MAKE) --no-print-directory all
+	$(Q)$(MAKE) --no-print-directory all $(B)/tests/simguests
 	$(Q)DLOG_BUILD=$(abspath $(B)) tests/bench/run $(BENCH_ARGS)
 
 C_FILES := $(shell git ls-files '*.c' '*.h' 2>/dev/null)
