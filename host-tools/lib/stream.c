@@ -25,7 +25,7 @@
 #define PARK_POLLS 32u /* that found nothing */
 #define POLL_START 4u /* every n-th, when parked, looks at the next START */
 #define POLL_HINT 8u /* every n-th, when parked, looks at the heartbeats */
-#define POLL_ALL 64u /* every n-th, when parked, at everything */
+#define POLL_ALL 256u /* every n-th, when parked, at everything */
 
 /* A place passed while nothing valid was there. */
 struct late {
