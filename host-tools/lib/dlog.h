@@ -102,7 +102,8 @@ DLOG_API void dlog_get_live(struct dlog *d, struct dlog_live *live);
 DLOG_API int dlog_get_beat(struct dlog *d, uint32_t cpu,
 			   struct dlog_beat *beat);
 /* Of CPUs 0 to @n - 1 at once: how many slots there are, or a negative errno.
- * beats[i].boot is 0 where a CPU has none in the current boot. */
+ * Where a CPU has none in the current boot, its boot is 0, online and stale are
+ * false, and the rest is left as it was. */
 DLOG_API int dlog_get_beats(struct dlog *d, struct dlog_beat *beats,
 			    uint32_t n);
 /* Ask the guest to stop or go on recording.  Needs DLOG_OPEN_WRITE. */

@@ -168,7 +168,8 @@ static void all_beats_add(void *arg, const struct dlog_cpu *c)
 
 	if (cpu >= all->n)
 		return;
-	memset(&all->beat[cpu], 0, sizeof(*all->beat));
+	all->beat[cpu].boot = 0;
+	all->beat[cpu].online = all->beat[cpu].stale = false;
 	if (!all->live.boot || c->boot != all->live.boot ||
 	    c->ring >= all->d->sb.nr_rings)
 		return;

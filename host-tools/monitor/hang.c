@@ -9,7 +9,7 @@
  *
  *  - A clock for each CPU runs from when its count was last seen to change.
  *    At 2.0 P (config) it has missed one beat for certain: P is what lies
- *    between two beats, up to P/8 more passes until we see one, what is left
+ *    between two beats, up to P/6 more passes until we see one, what is left
  *    is leeway.  A hang is then found 1 to 2.2 P after it began, which leaves
  *    the rest of three periods for an NMI and a bundle.
  *  - Suspicion begins at 60 % of that, so that the questions are answered

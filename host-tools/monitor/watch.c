@@ -4,7 +4,7 @@
  * there, what its status word says; and who holds the region's lock, which
  * tells whether a VMM is there when none can be asked.  Heartbeats: hang.c.
  *
- * One timer for all guests.  Each is looked at eight times in a heartbeat
+ * One timer for all guests.  Each is looked at six times in a heartbeat
  * period, which costs two or three small reads of the page cache.
  */
 #include <errno.h>
@@ -239,7 +239,7 @@ static void look_at_locks(struct watch *w)
 
 static uint64_t interval(const struct guest *g)
 {
-	uint64_t ns = g->live.period_ms * MS / 8;
+	uint64_t ns = g->live.period_ms * MS / 6;
 
 	if (!g->d)
 		return g->bad ? BAD_EVERY : LOOK_MAX;

@@ -130,6 +130,8 @@ static uint64_t records_of(const struct guest *g, bool dropped)
 	/* CPUs that share a ring say the same of it, some later. */
 	for (int i = 0; i < n; i++) {
 		most = 0;
+		if (!beats[i].boot)
+			continue;
 		for (int k = 0; k < n; k++) {
 			if (beats[k].ring != beats[i].ring || !beats[k].boot)
 				continue;

@@ -434,7 +434,7 @@ enum work_result region_tail(struct req *r)
 /* Another number when something may have been written since. */
 static uint64_t print_of(struct dlog *d)
 {
-	struct dlog_beat beats[64];
+	struct dlog_beat beats[64] = { 0 };
 	struct dlog_live live;
 	uint64_t print;
 	int n;
