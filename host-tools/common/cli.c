@@ -70,3 +70,11 @@ struct cli_size cli_size(uint64_t bytes)
 		 unit[u]);
 	return t;
 }
+
+bool cli_is_port(const char *text)
+{
+	char *end;
+	unsigned long v = strtoul(text, &end, 10);
+
+	return *text >= '0' && *text <= '9' && !*end && v <= 65535;
+}

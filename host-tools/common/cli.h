@@ -7,6 +7,7 @@
 #ifndef DLOG_CLI_H
 #define DLOG_CLI_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /*
@@ -21,6 +22,9 @@ int cli_wrong(const char *program, const char *what, const char *arg,
  * follow.  -EINVAL after a message.
  */
 int cli_parse_size(const char *program, const char *text, uint64_t *size);
+
+/* Is @text the number of a port, 0 to 65535?  (getaddrinfo() takes any.) */
+bool cli_is_port(const char *text);
 
 struct cli_size {
 	char s[32];

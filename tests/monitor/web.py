@@ -249,7 +249,8 @@ def where_it_listens():
         dlogd = site.dlogd('--listen', '0.0.0.0:0')
         dlogd.wait_line('beyond this host')
         assert dlogd.stop() == 0
-        for where in ('nonsense', '127.0.0.1:', '/' + 200 * 'x'):
+        for where in ('nonsense', '127.0.0.1:', '127.0.0.1:99999',
+                      '/' + 200 * 'x'):
             dlogd = site.dlogd('--listen', where, ready=False)
             dlogd.wait_line('web: cannot serve ' + re.escape(where))
             assert dlogd.process.wait(10) != 0

@@ -27,6 +27,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
+#include "cli.h"
 #include "forward.h"
 
 #define CONNECT_MS 5000
@@ -66,8 +67,7 @@ static int split_address(struct conn *c, const char *text)
 
 	if (*text == '[')
 		text++;
-	if (!port || end == text || *port != ':' || !port[1] ||
-	    strchr(port + 1, ':'))
+	if (!port || end == text || *port != ':' || !cli_is_port(port + 1))
 		return -EINVAL;
 	c->host = strndup(text, (size_t)(end - text));
 	c->port = strdup(port + 1);

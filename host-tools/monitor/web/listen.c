@@ -18,6 +18,7 @@
 #include <syslog.h>
 #include <unistd.h>
 
+#include "cli.h"
 #include "web.h"
 
 #define BACKLOG 64
@@ -153,7 +154,7 @@ int listen_parse(struct web *w, const char *where)
 	}
 	w->host = strdup(where);
 	port = w->host ? cut_port(w->host) : NULL;
-	if (!port)
+	if (!port || !cli_is_port(port))
 		return w->host ? -EINVAL : -ENOMEM;
 	if (getaddrinfo(*w->host ? w->host : NULL, port, &hints, &w->addrs)) {
 		w->addrs = NULL;
