@@ -5,6 +5,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,16 @@ int cli_wrong(const char *program, const char *what, const char *arg,
 {
 	fprintf(stderr, "%s: '%s' is no %s: %s\n", program, arg, what, help);
 	return -EINVAL;
+}
+
+int fail(struct dlog_error *err, int code, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(err->text, sizeof(err->text), fmt, ap);
+	va_end(ap);
+	return code;
 }
 
 /* Digits alone: strtoull would take signs and blanks. */

@@ -4,22 +4,11 @@
  */
 #include <errno.h>
 #include <libvirt/virterror.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "virt.h"
-
-int fail(struct dlog_error *err, int code, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(err->text, sizeof(err->text), fmt, ap);
-	va_end(ap);
-	return code;
-}
 
 /* libvirt would print each error itself. */
 static void silent(void *arg, virErrorPtr error)

@@ -17,7 +17,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cli.h"
 #include "virt.h"
 
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };

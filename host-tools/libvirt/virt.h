@@ -13,16 +13,13 @@
 
 #include <libvirt/libvirt.h>
 
+#include "cli.h"
 #include "dlog.h"
 #include "domxml.h"
 
 #define PROGRAM "dlog-virt"
 #define REGIONS "/var/lib/dlog/regions"
 #define HOOKS "/etc/libvirt/hooks/qemu.d"
-
-/* Put a message into @err and return @code, a negative errno. */
-__attribute__((format(printf, 3, 4))) int fail(struct dlog_error *err, int code,
-					       const char *fmt, ...);
 
 enum mode { MODE_AUTO, MODE_NVDIMM, MODE_COMMANDLINE };
 

@@ -19,6 +19,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "cli.h"
 #include "dlog.h"
 
 #define KIB (UINT64_C(1) << 10)
@@ -26,10 +27,6 @@
 #define GIB (UINT64_C(1) << 30)
 
 /* ---- text.c ---- */
-
-/* Put a message into @err and return @code, a negative errno. */
-__attribute__((format(printf, 3, 4))) int fail(struct dlog_error *err, int code,
-					       const char *fmt, ...);
 
 /*
  * key=value pairs in the order given.  A key may occur several times; the

@@ -6,23 +6,12 @@
  * JSON, as libvirt does.
  */
 #include <errno.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <jansson.h>
 
 #include "qemu.h"
-
-int fail(struct dlog_error *err, int code, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(err->text, sizeof(err->text), fmt, ap);
-	va_end(ap);
-	return code;
-}
 
 /* Takes over @key and @value. */
 static int props_add(struct props *p, char *key, char *value)
