@@ -636,7 +636,6 @@ int main(int argc, char **argv)
 		status = EXIT_USAGE;
 	if (ret || o.check)
 		goto out;
-	d.m.config_file = o.config;
 	d.m.started = clock_ns(CLOCK_REALTIME);
 	d.lock = take_state_dir(&d.m.cfg);
 	if (d.lock < 0 || run(&d))

@@ -427,7 +427,6 @@ void web_forget(struct monitor *m, const struct guest *g);
 
 struct monitor {
 	struct config cfg;
-	const char *config_file;
 	sd_event *loop;
 	struct guest *guests; /* by name */
 	uint32_t nr_guests;

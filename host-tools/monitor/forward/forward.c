@@ -127,20 +127,6 @@ static int check_start(const struct sink_config *sc, bool *newest)
 	return 0;
 }
 
-/* Signals are the main thread's: a library may begin threads of its own. */
-static int make_quietly(const struct target_ops *ops, struct target **out,
-			const struct sink_config *sc)
-{
-	sigset_t all, old;
-	int ret;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	ret = ops->make(out, sc);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	return ret;
-}
-
 static int target_make(struct target **out, const struct sink_config *sc)
 {
 	int ret;
@@ -150,7 +136,7 @@ static int target_make(struct target **out, const struct sink_config *sc)
 			continue;
 		ret = check_keys(sc, types[i]);
 		if (!ret)
-			ret = make_quietly(types[i], out, sc);
+			ret = types[i]->make(out, sc);
 		if (ret)
 			return ret;
 		(*out)->ops = types[i];
