@@ -101,11 +101,13 @@ DLOG_API void dlog_get_live(struct dlog *d, struct dlog_live *live);
 /* Heartbeat of @cpu: 1, or 0 when that CPU has none in the current boot. */
 DLOG_API int dlog_get_beat(struct dlog *d, uint32_t cpu,
 			   struct dlog_beat *beat);
-/* Of CPUs 0 to @n - 1 at once: how many slots there are, or a negative errno.
- * Where a CPU has none in the current boot, its boot is 0, online and stale are
- * false, and the rest is left as it was. */
-DLOG_API int dlog_get_beats(struct dlog *d, struct dlog_beat *beats,
-			    uint32_t n);
+/*
+ * Of CPUs 0 to @n - 1 at once, in the boot that *@live names: how many slots
+ * there are, or a negative errno.  Where a CPU has none in that boot, its boot
+ * is 0, online and stale are false, and the rest is left as it was.
+ */
+DLOG_API int dlog_get_beats(struct dlog *d, const struct dlog_live *live,
+			    struct dlog_beat *beats, uint32_t n);
 /* Ask the guest to stop or go on recording.  Needs DLOG_OPEN_WRITE. */
 DLOG_API int dlog_set_control(struct dlog *d, bool stop);
 
@@ -320,6 +322,8 @@ DLOG_API int dlog_reader_seek(struct dlog_reader *r, size_t source,
 
 /* Names: "panic", "write-back", "printk"; "?" for an unknown value. */
 DLOG_API const char *dlog_status_name(uint32_t status);
+/* Does a kernel that says so run?  From booting on, also after an oops. */
+DLOG_API bool dlog_status_lives(uint32_t status);
 DLOG_API const char *dlog_memtype_name(uint32_t memtype);
 DLOG_API const char *dlog_kind_name(uint32_t kind);
 DLOG_API const char *dlog_level_name(uint32_t level); /* emerg .. debug */

@@ -155,7 +155,7 @@ int dlog_get_beat(struct dlog *d, uint32_t cpu, struct dlog_beat *beat)
 
 struct all_beats {
 	struct dlog *d;
-	struct dlog_live live;
+	const struct dlog_live *live;
 	struct newest newest;
 	struct dlog_beat *beat;
 	uint32_t n, cpu;
@@ -170,22 +170,21 @@ static void all_beats_add(void *arg, const struct dlog_cpu *c)
 		return;
 	all->beat[cpu].boot = 0;
 	all->beat[cpu].online = all->beat[cpu].stale = false;
-	if (!all->live.boot || c->boot != all->live.boot ||
+	if (!all->live->boot || c->boot != all->live->boot ||
 	    c->ring >= all->d->sb.nr_rings)
 		return;
 	newest_add(&all->newest, c);
-	beat_fill(all->d, &all->live, c->beat_time, cpu, c, &all->beat[cpu]);
+	beat_fill(all->d, all->live, c->beat_time, cpu, c, &all->beat[cpu]);
 }
 
-int dlog_get_beats(struct dlog *d, struct dlog_beat *beats, uint32_t n)
+int dlog_get_beats(struct dlog *d, const struct dlog_live *live,
+		   struct dlog_beat *beats, uint32_t n)
 {
-	struct all_beats all = { .d = d, .beat = beats, .n = n };
-	uint64_t period;
+	struct all_beats all = { .d = d, .live = live, .beat = beats, .n = n };
+	uint64_t period = (uint64_t)live->period_ms * 1000000;
 	int ret;
 
-	dlog_get_live(d, &all.live);
-	all.newest.boot = all.live.boot;
-	period = (uint64_t)all.live.period_ms * 1000000;
+	all.newest.boot = live->boot;
 	ret = each_beat(d, all_beats_add, &all);
 	for (uint32_t i = 0; !ret && i < n && i < all.cpu; i++) {
 		struct dlog_beat *b = &beats[i];

@@ -21,6 +21,21 @@ const char *dlog_status_name(uint32_t status)
 	return dlog_name_status(status);
 }
 
+bool dlog_status_lives(uint32_t status)
+{
+	switch (status) {
+	case DLOG_ST_BOOTING:
+	case DLOG_ST_RUNNING:
+	case DLOG_ST_OOPS:
+	case DLOG_ST_HUNG_TASK:
+	case DLOG_ST_SOFT_LOCKUP:
+	case DLOG_ST_HARD_LOCKUP:
+		return true;
+	default:
+		return false;
+	}
+}
+
 const char *dlog_memtype_name(uint32_t memtype)
 {
 	return dlog_name_memtype(memtype);

@@ -311,26 +311,22 @@ static enum state status_state(const struct guest *g)
 		return ST_BOOTING;
 	switch (g->live.status) {
 	case DLOG_ST_BOOTING:
-		return ST_BOOTING;
-	case DLOG_ST_PANIC:
-		return ST_PANICKED;
-	case DLOG_ST_RUNNING:
-	case DLOG_ST_OOPS:
-	case DLOG_ST_HUNG_TASK:
-	case DLOG_ST_SOFT_LOCKUP:
-	case DLOG_ST_HARD_LOCKUP:
-	case DLOG_ST_SUSPEND:
-		return g->stale_cpus ? ST_HUNG : ST_RUNNING;
-	case DLOG_ST_HALT:
-	case DLOG_ST_POWEROFF:
-		return ST_OFF;
 	case DLOG_ST_KEXEC:
 	case DLOG_ST_REBOOT:
 	case DLOG_ST_EMERGENCY:
 		return ST_BOOTING;
+	case DLOG_ST_PANIC:
+		return ST_PANICKED;
+	case DLOG_ST_HALT:
+	case DLOG_ST_POWEROFF:
+		return ST_OFF;
 	default:
-		return ST_UNKNOWN;
+		break;
 	}
+	if (g->live.status != DLOG_ST_SUSPEND &&
+	    !dlog_status_lives(g->live.status))
+		return ST_UNKNOWN;
+	return g->stale_cpus ? ST_HUNG : ST_RUNNING;
 }
 
 void guest_refresh(struct guest *g)

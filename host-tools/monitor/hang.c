@@ -230,19 +230,8 @@ static uint32_t update(struct guest *g, uint64_t now)
 /* May a heart be expected to beat at all? */
 static bool expected(const struct guest *g)
 {
-	if (!g->live.period_ms || !g->live.boot || g->rebooting)
-		return false;
-	switch (g->live.status) {
-	case DLOG_ST_BOOTING:
-	case DLOG_ST_RUNNING:
-	case DLOG_ST_OOPS:
-	case DLOG_ST_HUNG_TASK:
-	case DLOG_ST_SOFT_LOCKUP:
-	case DLOG_ST_HARD_LOCKUP:
-		return true;
-	default:
-		return false;
-	}
+	return g->live.period_ms && g->live.boot && !g->rebooting &&
+	       dlog_status_lives(g->live.status);
 }
 
 static uint64_t limit_of(const struct guest *g)
@@ -500,7 +489,8 @@ void hang_look(struct guest *g, uint64_t now)
 	uint64_t moved = w->moved;
 	uint32_t online;
 
-	if (!make_slots(g) || dlog_get_beats(g->d, w->beats, w->nr_slots) < 0)
+	if (!make_slots(g) ||
+	    dlog_get_beats(g->d, &g->live, w->beats, w->nr_slots) < 0)
 		return;
 	online = update(g, now);
 	if (w->moved != moved) {

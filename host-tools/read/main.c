@@ -432,7 +432,7 @@ static bool has_live_cpu(struct source *src)
 	struct dlog_beat b;
 
 	dlog_get_live(src->d, &live);
-	if (!status_lives(live.status))
+	if (!dlog_status_lives(live.status))
 		return false;
 	for (uint32_t cpu = 0; cpu < src->info.nr_cpus; cpu++)
 		if (dlog_get_beat(src->d, cpu, &b) && b.online && !b.stale)

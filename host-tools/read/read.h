@@ -164,6 +164,5 @@ int show_check(struct view *v, struct source *src);
 int show_regs(struct view *v, struct source *src, uint32_t boot);
 /* Heartbeats that are behind, on stderr: the guest may hang. */
 bool tell_stale(struct source *src);
-bool status_lives(uint32_t status);
 
 #endif

@@ -45,21 +45,6 @@ static void json_pair_time(struct json *j, const char *key, uint64_t ns)
 	json_seconds(j, ns);
 }
 
-bool status_lives(uint32_t status)
-{
-	switch (status) {
-	case DLOG_ST_BOOTING:
-	case DLOG_ST_RUNNING:
-	case DLOG_ST_OOPS:
-	case DLOG_ST_HUNG_TASK:
-	case DLOG_ST_SOFT_LOCKUP:
-	case DLOG_ST_HARD_LOCKUP:
-		return true;
-	default:
-		return false;
-	}
-}
-
 /* How far a stale heartbeat is behind: the larger of what is known. */
 static uint64_t behind(const struct dlog_beat *b)
 {
@@ -73,7 +58,7 @@ bool tell_stale(struct source *src)
 	unsigned int stale = 0, n = 0;
 
 	dlog_get_live(src->d, &live);
-	if (!status_lives(live.status))
+	if (!dlog_status_lives(live.status))
 		return false;
 	for (uint32_t cpu = 0; cpu < src->info.nr_cpus; cpu++) {
 		if (!dlog_get_beat(src->d, cpu, &b) || !b.online)
@@ -327,10 +312,10 @@ static void stats_beats(struct view *v, struct source *src)
 		put_age(v->out, b.age);
 		put_age(v->out, b.behind);
 		sink_printf(v->out, " %10" PRIu64 "%s\n", b.beats,
-			    !b.online			 ? "  offline"
-			    : !status_lives(live.status) ? ""
-			    : b.stale			 ? "  stale"
-							 : "");
+			    !b.online			      ? "  offline"
+			    : !dlog_status_lives(live.status) ? ""
+			    : b.stale			      ? "  stale"
+							      : "");
 	}
 }
 

@@ -25,14 +25,16 @@ void cpus_look(struct job *job)
 	struct dlog_reg_entry r;
 	struct dlog_beat *beats;
 	struct dlog_info info;
+	struct dlog_live live;
 
 	if (!job->d)
 		return;
 	dlog_get_info(job->d, &info);
+	dlog_get_live(job->d, &live);
 	beats = calloc(info.nr_cpus, sizeof(*beats));
 	cpus->cpu = calloc(info.nr_cpus, sizeof(*cpus->cpu));
 	if (beats && cpus->cpu &&
-	    dlog_get_beats(job->d, beats, info.nr_cpus) >= 0)
+	    dlog_get_beats(job->d, &live, beats, info.nr_cpus) >= 0)
 		cpus->nr = info.nr_cpus;
 	for (uint32_t i = 0; i < cpus->nr; i++) {
 		struct cpu_seen *c = &cpus->cpu[i];

@@ -124,7 +124,7 @@ static uint64_t records_of(const struct guest *g, bool dropped)
 {
 	struct dlog_beat beats[64];
 	uint64_t sum = 0, most, v;
-	int n = g->d ? dlog_get_beats(g->d, beats, 64) : 0;
+	int n = g->d ? dlog_get_beats(g->d, &g->live, beats, 64) : 0;
 
 	n = n > 64 ? 64 : n;
 	/* CPUs that share a ring say the same of it, some later. */

@@ -440,7 +440,7 @@ static uint64_t print_of(struct dlog *d)
 	int n;
 
 	dlog_get_live(d, &live);
-	n = dlog_get_beats(d, beats, 64);
+	n = dlog_get_beats(d, &live, beats, 64);
 	print = html_hash(&live, sizeof(live));
 	for (int i = 0; i < n && i < 64; i++)
 		print = print * 31 + beats[i].beats + beats[i].position;
