@@ -15,8 +15,8 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import host  # noqa: E402 (needs the path above)
-from host import BIN, Domain, Host, end, spawn, until  # noqa: E402
-from lib.case import case, skip  # noqa: E402
+from host import BIN, Domain, Host, end, spawn  # noqa: E402
+from lib.case import case, skip, until  # noqa: E402
 
 LOG = '/run/dlogd.log'
 WITH_BUNDLES = os.path.isdir(os.path.join(host.TREE,
@@ -61,8 +61,8 @@ class Dlogd:
             between = self.text()[self.position:at]
             self.position = at + len(words)
             return (between,)
-        return until('dlogd to say %r in\n%s' % (words, self.text()), find,
-                     timeout)[0]
+        return until('dlogd to say %r in\n%s' % (words, self.text()),
+                     find, timeout)[0]
 
 
 def last_words(guest, boot):
@@ -149,8 +149,10 @@ def panic_restarts_and_every_end_is_told():
         d.expect('guest web1: vmm-gone')
         guest.wait_state('shut off')
         assert MARK % 4 in guest.texts(4)
-        until('the hook', lambda: os.path.exists(host.CALLS) and
-              'release' in open(host.CALLS).read())
+        until('the hook',
+              lambda: os.path.exists(host.CALLS)
+                      and 'release' in open(host.CALLS).read(),
+              30)
         calls = h.calls()
         assert calls == [['web1', *c.split()] for c in (
             'stopped end -', 'release end -')], calls

@@ -34,7 +34,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
 
 from lib import case as cases  # noqa: E402 (needs the path above)
 from lib import image  # noqa: E402
-from lib.case import skip  # noqa: E402
+from lib.case import skip, until  # noqa: E402
 from lib.guest import (PR_SET_PDEATHSIG, TIMEOUT, Guest, GuestExited,  # noqa: E402
                        _Drain)
 from lib.world import BIN, TREE, modules, tool  # noqa: E402
@@ -115,18 +115,6 @@ def _private():
         pass
 
 
-def until(what, done, timeout=30):
-    """Waits until done() gives something true, and returns that."""
-    deadline = time.monotonic() + timeout
-    while True:
-        result = done()
-        if result:
-            return result
-        assert time.monotonic() < deadline, \
-            'waited %g s in vain for %s' % (timeout, what)
-        time.sleep(0.05)
-
-
 def spawn(args, log, **more):
     """Starts a program that ends with us; its output goes to the file."""
     libc = ctypes.CDLL(None)
@@ -201,7 +189,7 @@ class Host:
             return os.path.exists(path) and (
                 name == 'virtlogd' or
                 not self.virsh('-q', 'list', ok=None).returncode)
-        until(name, answers)
+        until(name, answers, 30)
 
     def stop(self, name, how=signal.SIGKILL):
         """Ends one of the daemons; the domains go on."""
@@ -386,8 +374,8 @@ class Domain(Guest):
         return self.process.pid()
 
     def wait_state(self, wanted, timeout=TIMEOUT):
-        until('state ' + wanted, lambda: self.host.state(
-            self.name).startswith(wanted), timeout)
+        until('state ' + wanted,
+              lambda: self.host.state(self.name).startswith(wanted), timeout)
 
     def boots(self):
         return [json.loads(line) for line in tool(
@@ -402,7 +390,8 @@ class Domain(Guest):
     def _reap(self):
         if self.process:
             self.host.virsh('destroy', self.name, ok=None)
-            until('the end of QEMU', lambda: self.process.poll() is not None)
+            until('the end of QEMU',
+                  lambda: self.process.poll() is not None, 30)
             self.process = None
         if self._shell:
             self._shell.close()

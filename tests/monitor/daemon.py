@@ -23,7 +23,7 @@ import time
 TREE = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
 BUILD = os.path.join(TREE, os.environ.get('DLOG_BUILD') or 'build')
-DLOGD = os.path.join(BUILD, 'bin', 'dlogd')
+DLOGD = os.environ.get('DLOG_DLOGD') or os.path.join(BUILD, 'bin', 'dlogd')
 CREATE = os.path.join(BUILD, 'bin', 'dlog-create')
 SIMS = os.path.join(BUILD, 'tests', 'simguests')
 
@@ -141,9 +141,9 @@ class Daemon:
 class Sims:
     """simguests."""
 
-    def __init__(self, place, args):
+    def __init__(self, regions, *args):
         self.process = subprocess.Popen(
-            [SIMS, place.regions, *args], stdin=subprocess.PIPE,
+            [SIMS, regions, *args], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, text=True, bufsize=1)
         self.answer('ready')
 
@@ -215,6 +215,6 @@ class Place:
         return daemon
 
     def sims(self, *args):
-        sims = Sims(self, args)
+        sims = Sims(self.regions, *args)
         self.processes.append(sims)
         return sims

@@ -21,8 +21,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), 'scenarios'))
 sys.path.insert(0, HERE)
 
-from lib.case import case, main, skip  # noqa: E402 (needs the paths above)
-from peers import BUILD, World, free_port, read_json, until  # noqa: E402
+from lib.case import case, main, skip, until  # noqa: E402 (needs the paths above)
+from peers import BUILD, World, free_port, read_json  # noqa: E402
 
 JSON = {'out': {'type': 'json', 'path': 'DIR/out.json'}}
 BATCH = 4096            # records that are on their way at most
@@ -33,7 +33,7 @@ def all_of(world, ledger, seconds=20, path='out.json'):
     def complete():
         received, bad = read_json(world.path(path))
         return received.missing(ledger) == 0 and (received, bad)
-    return until(complete, seconds, 'all records in ' + path)
+    return until('all records in ' + path, complete, seconds)
 
 
 def missed_of(received):
@@ -107,8 +107,10 @@ def a_damaged_cursor_slot_is_not_used():
         repeats, total = received.repeats(), sum(ledger.values())
         damage(0, 1)
         world.dlogd.start()
-        until(lambda: read_json(world.path('out.json'))[0].repeats() >=
-              total + repeats, 10, 'everything again')
+        until('everything again',
+              lambda: read_json(world.path('out.json'))[0].repeats()
+                      >= total + repeats,
+              10)
         assert 'begins at the oldest' in world.dlogd.said()
         assert before.total() > 100
         world.dlogd.stop()
@@ -119,20 +121,22 @@ def a_new_sink_may_begin_at_the_newest():
     sinks = {'out': {'type': 'json', 'path': 'DIR/out.json',
                      'start': 'newest'}}
     with World(sinks, {'rate': 1000}) as world:
-        until(lambda: sum(world.sims.ledger().values()) > 500, 10, 'records')
+        until('records', lambda: sum(world.sims.ledger().values()) > 500, 10)
         old = world.quiet()
         world.dlogd.start()
-        until(lambda: glob.glob(os.path.join(world.dlogd.cursors, '*.out')),
-              10, 'a cursor')
+        until('a cursor',
+              lambda: glob.glob(os.path.join(world.dlogd.cursors, '*.out')),
+              10)
         # Killed before anything came: where it began is known all the same.
         world.dlogd.kill()
-        world.sims.tell('rate 1000')
+        world.sims.do('rate 1000')
         time.sleep(0.5)
         new = world.quiet()
         world.dlogd.start()
         count = sum(new.values()) - sum(old.values())
-        until(lambda: read_json(world.path('out.json'))[0].total() >= count,
-              10, 'what is new')
+        until('what is new',
+              lambda: read_json(world.path('out.json'))[0].total() >= count,
+              10)
         received, _ = read_json(world.path('out.json'))
         for where, numbers in received.numbers.items():
             assert min(numbers) == old[where] + 1, (where, min(numbers), old)
@@ -146,7 +150,7 @@ def what_is_overwritten_is_counted_exactly():
         world.dlogd.start()
         time.sleep(1)
         world.dlogd.kill()
-        world.sims.tell('rate 40000')
+        world.sims.do('rate 40000')
         time.sleep(2)
         ledger = world.quiet()
         world.dlogd.start()
@@ -156,7 +160,7 @@ def what_is_overwritten_is_counted_exactly():
             missed = missed_of(received)
             missing = received.missing(ledger)
             return missing and missing == missed and received
-        received = until(complete, 10, 'missing records are the missed ones')
+        received = until('missing records are the missed ones', complete, 10)
         time.sleep(0.5)
         assert complete(), 'more was told later'
         print('%d missed of %d' % (received.missing(ledger),
@@ -169,7 +173,7 @@ def a_renamed_file_is_opened_anew():
     with World(JSON, {'rate': 2000, 'size': '32M'}) as world:
         world.dlogd.start()
         for i in range(3):
-            until(lambda: os.path.exists(world.path('out.json')), 5, 'a file')
+            until('a file', lambda: os.path.exists(world.path('out.json')), 5)
             time.sleep(0.5)
             os.rename(world.path('out.json'), world.path('old%d' % i))
         ledger = world.quiet()
@@ -184,7 +188,7 @@ def a_renamed_file_is_opened_anew():
                 f.write(data)
             received, bad = read_json(world.path('all'))
             return not received.missing(ledger) and (received, bad)
-        received, bad = until(complete, 10, 'all in the four files')
+        received, bad = until('all in the four files', complete, 10)
         assert not bad and not received.repeats()
         world.dlogd.stop()
 
@@ -208,9 +212,10 @@ def data_is_synced_before_the_cursor():
         world.dlogd.start()
         for i, name in enumerate(('a', 'b', 'a', 'b')):
             world.region(name, 'boot 6.1 1\ntext 6 1 r%d\n' % i)
-            until(lambda: texts_of(world, *(
-                os.path.join('data', f) for f in os.listdir(data))).count(
-                    'r%d' % i), 10, 'a record')
+            until('a record',
+                  lambda: texts_of(world, *(os.path.join('data', f)
+                          for f in os.listdir(data))).count('r%d' % i),
+                  10)
             time.sleep((0, 1.5, 0.1, 0.8)[i])
             if i == 0:
                 os.rename(os.path.join(data, 'out.json'),
@@ -250,7 +255,7 @@ def a_full_disk_is_waited_for():
         world.closing.append(
             lambda: os.system('umount -l ' + world.path('disk')))
         world.dlogd.start()
-        until(lambda: 'No space left' in world.dlogd.said(), 10, 'ENOSPC')
+        until('ENOSPC', lambda: 'No space left' in world.dlogd.said(), 10)
         time.sleep(0.5)
         os.system('mount -o remount,size=256M ' + world.path('disk'))
         ledger = world.quiet()
@@ -276,8 +281,8 @@ def levels_and_names_are_filters():
         def texts(name):
             received, _ = read_json(world.path(name), keep=True)
             return sorted((r['guest'], r['level']) for r in received.records)
-        until(lambda: len(texts('loud')) >= 10 and len(texts('one')) >= 8,
-              10, 'records')
+        until('records',
+              lambda: len(texts('loud')) >= 10 and len(texts('one')) >= 8, 10)
         time.sleep(0.3)
         assert texts('loud') == [(g, n) for g in ('a1', 'b1')
                                  for n in range(5)], texts('loud')
@@ -321,12 +326,12 @@ def a_guest_that_goes_is_read_to_the_end():
             'text 6 %d %s\n' % (i + 1, text)
             for i, text in enumerate(texts)))
         world.dlogd.start()
-        until(lambda: len(texts_of(world, 'out/out.json')) >= 100, 10,
-              'a second\'s records')
+        until('a second\'s records',
+              lambda: len(texts_of(world, 'out/out.json')) >= 100, 10)
         os.unlink(world.path('regions/a.img'))
         time.sleep(0.5)
         os.rename(world.path('out'), world.path('old'))
-        until(lambda: 'trying again' in world.dlogd.said(), 10, 'sink down')
+        until('sink down', lambda: 'trying again' in world.dlogd.said(), 10)
         time.sleep(0.5)
         assert len(texts_of(world, 'old/out.json')) < 400
         os.mkdir(world.path('out'))
@@ -334,7 +339,7 @@ def a_guest_that_goes_is_read_to_the_end():
         def complete():
             got = set(texts_of(world, 'old/out.json', 'out/out.json'))
             return got >= set(texts)
-        until(complete, 20, 'all records')
+        until('all records', complete, 20)
         world.dlogd.stop()
 
 
@@ -352,14 +357,14 @@ def a_guests_counters_outlive_its_region():
     with World(JSON, more='listen = 127.0.0.1:%d\n' % port) as world:
         world.region('a', 'boot 6.1 1\n' + 'text 6 1 old\n' * 50)
         world.dlogd.start()
-        until(lambda: texts_of(world, 'out.json').count('old') == 50, 10,
-              'the old ones')
+        until('the old ones',
+              lambda: texts_of(world, 'out.json').count('old') == 50, 10)
         name = 'dlogd_guest_forwarded_records_total'
         before = counters(port, 'a')
         assert before[name] >= 50, before
         world.region('a', 'boot 6.1 1\n' + 'text 6 1 new\n' * 5)
-        until(lambda: texts_of(world, 'out.json').count('new') == 5, 10,
-              'the new ones')
+        until('the new ones',
+              lambda: texts_of(world, 'out.json').count('new') == 5, 10)
         end = time.monotonic() + 2
         while time.monotonic() < end:
             after = counters(port, 'a')
@@ -378,11 +383,11 @@ def a_second_guest_with_a_copied_region_is_left_out():
         with open(world.path('regions/a.img'), 'rb') as f:
             data = f.read()
         world.dlogd.start()
-        until(lambda: read_json(world.path('out.json'))[0].ids, 10, 'a record')
+        until('a record', lambda: read_json(world.path('out.json'))[0].ids, 10)
         with open(world.path('b.img'), 'wb') as f:
             f.write(data)
         os.rename(world.path('b.img'), world.path('regions/b.img'))
-        until(lambda: 'has the UUID of' in world.dlogd.said(), 10, 'a message')
+        until('a message', lambda: 'has the UUID of' in world.dlogd.said(), 10)
         time.sleep(0.5)
         assert not read_json(world.path('out.json'))[0].repeats()
         world.dlogd.stop()
@@ -392,13 +397,13 @@ def a_second_guest_with_a_copied_region_is_left_out():
 def what_happens_to_a_guest_is_told_too():
     with World(JSON, {'rate': 50}) as world:
         world.dlogd.start()
-        until(lambda: read_json(world.path('out.json'))[0].ids, 10, 'a record')
-        world.sims.tell('panic sim0')
+        until('a record', lambda: read_json(world.path('out.json'))[0].ids, 10)
+        world.sims.do('panic sim0')
 
         def told():
             events = read_json(world.path('out.json'))[0].events
             return [e for e in events if e['event'] == 'panicked']
-        event = until(told, 10, 'the event')[0]
+        event = until('the event', told, 10)[0]
         assert event['guest'] == 'sim0' and event['level'] == 2, event
         assert event['boot'] == 1 and event['real'].startswith('20'), event
         received, _ = read_json(world.path('out.json'))
@@ -445,7 +450,7 @@ def a_json_line_is_what_dlog_read_says():
         def records():
             received, _ = read_json(world.path('out.json'), keep=True)
             return len(received.records) >= len(expected) and received.records
-        got = until(records, 10, 'records')
+        got = until('records', records, 10)
         for record in got:
             assert record.pop('guest') == 'a'
             record.pop('id')

@@ -17,11 +17,11 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), 'scenarios'))
 sys.path.insert(0, HERE)
 
-from lib.case import case, main, skip  # noqa: E402 (needs the paths above)
+from lib.case import case, main, skip, until  # noqa: E402 (needs the paths above)
 from journal import Journal  # noqa: E402
 from peers import (Daemon, Nats, Received, Syslog, World,  # noqa: E402
                    free_port, make_certificates, parse_syslog, read_json,
-                   server_context, until)
+                   server_context)
 
 BATCH = 4096
 # What a guest may try, as mkregion writes it, and the line that it becomes.
@@ -51,8 +51,8 @@ def syslog_sink(server, **keys):
 def check_all(world, server, seconds=20):
     """The server has all; how often something came again."""
     ledger = world.quiet()
-    until(lambda: not server.received().missing(ledger), seconds,
-          'all records at the server')
+    until('all records at the server',
+          lambda: not server.received().missing(ledger), seconds)
     return server.received().repeats()
 
 
@@ -65,7 +65,7 @@ def syslog_udp_is_rfc_5424():
         world.closing.append(server.close)
         hostile_region(world)
         world.dlogd.start()
-        until(lambda: len(server.frames) >= len(HOSTILE), 10, 'datagrams')
+        until('datagrams', lambda: len(server.frames) >= len(HOSTILE), 10)
         messages = [parse_syslog(frame) for frame in server.frames]
         bom = b'\xef\xbb\xbf'
         for message, (_, line) in zip(messages, HOSTILE):
@@ -143,7 +143,7 @@ def syslog_tls_checks_who_is_there():
                                     syslog_sink(server, **{**good, **keys}))
             one.start()
             try:
-                until(lambda: word in one.said(), 10, keys)
+                until(keys, lambda: word in one.said(), 10)
             finally:
                 one.stop()
             os.remove(one.log)
@@ -167,7 +167,7 @@ def a_long_message_is_cut_and_says_so():
         world.region('a', 'size 8388608\nsubbuf 65536\nboot 6.1 1\n'
                      'text 6 1 %s\n' % ('long ' * 4000))
         world.dlogd.start()
-        until(lambda: server.frames, 10, 'a message')
+        until('a message', lambda: server.frames, 10)
         assert len(server.frames[0]) == 8192
         assert parse_syslog(server.frames[0])['msg'].endswith(b' [cut]')
         world.dlogd.stop()
@@ -183,10 +183,11 @@ def the_journal_has_fields_and_no_controls():
         world.closing.append(journal.close)
         hostile_region(world)
         world.dlogd.start()
-        until(lambda: 'cannot reach systemd-journald' in world.dlogd.said(),
-              10, 'the sink is down without a journald')
+        until('the sink is down without a journald',
+              lambda: 'cannot reach systemd-journald' in world.dlogd.said(),
+              10)
         journal.start()
-        until(lambda: len(journal.entries()) >= len(HOSTILE), 20, 'entries')
+        until('entries', lambda: len(journal.entries()) >= len(HOSTILE), 20)
         entries = journal.entries()
         for entry, (_, line) in zip(entries, HOSTILE):
             assert entry['MESSAGE'] == line, (entry, line)
@@ -228,7 +229,7 @@ def the_journal_has_all_after_kills():
                                  int(e['DLOG_RING']), e['MESSAGE'],
                                  e['DLOG_ID'])
             return not received.missing(ledger) and received
-        received = until(complete, 20, 'all records in the journal')
+        received = until('all records in the journal', complete, 20)
         assert received.repeats() <= 5 * BATCH
         print('%d records, %d repeated' % (received.total(),
                                            received.repeats()))
@@ -256,7 +257,7 @@ def stream_is_exact(world, nats, seconds=30):
     def count():
         info = nats.call('$JS.API.STREAM.INFO.dlog', {})
         return info.get('state', {}).get('messages', 0) >= sum(ledger.values())
-    until(count, seconds, 'all records in the stream')
+    until('all records in the stream', count, seconds)
     time.sleep(0.5)
     received = nats.received()
     assert not received.missing(ledger), received.missing(ledger)
@@ -319,7 +320,7 @@ def jetstream_without_a_stream_waits_for_one():
     with world:
         nats.start()
         world.dlogd.start()
-        until(lambda: 'stream dlog' in world.dlogd.said(), 10, 'a message')
+        until('a message', lambda: 'stream dlog' in world.dlogd.said(), 10)
         answer = nats.call('$JS.API.STREAM.CREATE.dlog', {
             'name': 'dlog', 'subjects': ['dlog.>']})
         assert 'error' not in answer, answer
@@ -349,8 +350,8 @@ def jetstream_leaves_out_what_is_too_large():
             with urllib.request.urlopen(url) as f:
                 return b'dlogd_guest_missed_total{guest="a",sink="jet"} 100\n' \
                     in f.read()
-        until(lambda: 'larger than stream' in world.dlogd.said(), 10, 'said')
-        until(count, 10, 'missed records')
+        until('said', lambda: 'larger than stream' in world.dlogd.said(), 10)
+        until('missed records', count, 10)
         received = nats.received()
         assert received.repeats() == 0
         short = [i for i in received.ids if 'event' not in i]
@@ -365,8 +366,10 @@ def jetstream_is_made_with_its_duplicate_window():
     with world:
         nats.start()
         world.dlogd.start()
-        info = until(lambda: nats.call('$JS.API.STREAM.INFO.dlog', {})
-                     .get('config'), 10, 'a stream')
+        info = until('a stream',
+                     lambda: nats.call('$JS.API.STREAM.INFO.dlog',
+                             {}).get('config'),
+                     10)
         assert info['duplicate_window'] == 180 * 10 ** 9
         assert info['subjects'] == ['dlog.>']
         world.dlogd.stop()

@@ -17,10 +17,10 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))), 'scenarios'))
 
-from lib.case import case, main  # noqa: E402 (needs the path above)
+from lib.case import case, main, until  # noqa: E402 (needs the path above)
 from lib.world import BIN, entries, tool  # noqa: E402
 from daemon import DLOGD  # noqa: E402
-from kept import Kept, Watched, incident, wait_for  # noqa: E402
+from kept import Kept, Watched, incident  # noqa: E402
 
 
 def same_log(bundle):
@@ -69,9 +69,11 @@ def killed_while_writing_a_bundle():
         os.chmod(os.path.join(slow, 'dlog-read'), 0o755)
         dlogd = place.watch(program=os.path.join(slow, 'dlogd'))
         sims.do('panic sim0')
-        half = wait_for('half a bundle', lambda: place.listed('sim0'))
-        wait_for('the copy', lambda: os.path.exists(os.path.join(
-            place.bundle_dir, 'sim0', half[0], 'log.txt')))
+        half = until('half a bundle', lambda: place.listed('sim0'), 20)
+        until('the copy',
+              lambda: os.path.exists(os.path.join(place.bundle_dir, 'sim0',
+                      half[0], 'log.txt')),
+              20)
         assert [name[0] for name in place.listed('sim0')] == ['.']
         children = subprocess.run(
             ['pgrep', '-P', str(dlogd.pid)], stdout=subprocess.PIPE,
@@ -80,8 +82,10 @@ def killed_while_writing_a_bundle():
         dlogd.process.kill()
         dlogd.process.wait()
         assert place.bundles('sim0') == []
-        wait_for('its children to end', lambda: not [
-            pid for pid in children if os.path.exists('/proc/' + pid)])
+        until('its children to end',
+              lambda: not [pid for pid in children
+                      if os.path.exists('/proc/' + pid)],
+              20)
         place.watch()
         assert half[0] not in place.listed('sim0')
         # It takes the evidence it did not take before.
@@ -149,9 +153,10 @@ def panicked_guest_is_reset_by_policy():
         bundle = w.place.wait_bundle('region', 'panicked')
         w.guest.wait_ready()
         w.guest.must('true')
-        about = wait_for('the reset to be noted', lambda: [
-            a for a in [incident(bundle)]
-            if a['actions'][-1]['result'] != 'pending'])[0]
+        about = until('the reset to be noted',
+                      lambda: [a for a in [incident(bundle)]
+                              if a['actions'][-1]['result'] != 'pending'],
+                      20)[0]
         assert [(a['action'], a['result']) for a in about['actions']] == [
             ('evidence', 'done'), ('dump', 'done'), ('reset', 'done')], about
         # The one that panicked at least: no NMI was asked for.

@@ -3,21 +3,10 @@
 
 import json
 import os
-import time
 
 from daemon import Place
+from lib.case import until
 from lib.world import World
-
-
-def wait_for(what, condition, timeout=20):
-    deadline = time.monotonic() + timeout
-    while True:
-        result = condition()
-        if result:
-            return result
-        assert time.monotonic() < deadline, 'not within %d s: %s' % (
-            timeout, what)
-        time.sleep(0.01)
 
 
 class Kept(Place):
@@ -44,8 +33,8 @@ class Kept(Place):
                 if not name.startswith('.') and '-%s' % event in name]
 
     def wait_bundle(self, guest, event):
-        return wait_for('a bundle of %s, %s' % (guest, event),
-                        lambda: self.bundles(guest, event))[-1]
+        return until('a bundle of %s, %s' % (guest, event),
+                     lambda: self.bundles(guest, event), 20)[-1]
 
 
 def incident(bundle):

@@ -18,22 +18,9 @@ import tempfile
 import threading
 import time
 
-TREE = os.path.dirname(os.path.dirname(os.path.dirname(
-    os.path.abspath(__file__))))
-BUILD = os.path.join(TREE, os.environ.get('DLOG_BUILD') or 'build')
-DLOGD = os.environ.get('DLOG_DLOGD') or os.path.join(BUILD, 'bin', 'dlogd')
-
-
-def until(condition, seconds, what):
-    """Waits for condition() to be true and returns what it returned."""
-    end = time.monotonic() + seconds
-    while True:
-        result = condition()
-        if result:
-            return result
-        if time.monotonic() > end:
-            raise AssertionError('not within %g s: %s' % (seconds, what))
-        time.sleep(0.05)
+import daemon
+from daemon import BUILD, DLOGD
+from lib.case import until
 
 
 def free_port(kind=socket.SOCK_STREAM):
@@ -42,32 +29,23 @@ def free_port(kind=socket.SOCK_STREAM):
         return s.getsockname()[1]
 
 
-class Sims:
+class Sims(daemon.Sims):
     """simguests, and what it has committed."""
 
     def __init__(self, where, guests=1, rings=2, size='16M', rate=0,
                  payload=64, more=()):
-        self.where = os.path.join(where, 'regions')
-        os.makedirs(self.where, exist_ok=True)
+        regions = os.path.join(where, 'regions')
+        os.makedirs(regions, exist_ok=True)
         self.ledger_path = os.path.join(where, 'ledger')
         unit = {'M': 1 << 20, 'K': 1 << 10}[size[-1]]
-        self.process = subprocess.Popen(
-            [os.path.join(BUILD, 'tests', 'simguests'), self.where,
-             '--guests', str(guests), '--rings', str(rings),
-             '--size', str(int(size[:-1]) * unit), '--rate', str(rate),
-             '--bytes', str(payload), '--ledger', self.ledger_path, *more],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        assert self.process.stdout.readline() == 'ready\n'
-
-    def tell(self, command):
-        self.process.stdin.write(command + '\n')
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        assert line.strip() == 'ok', (command, line)
+        super().__init__(
+            regions, '--guests', str(guests), '--rings', str(rings),
+            '--size', str(int(size[:-1]) * unit), '--rate', str(rate),
+            '--bytes', str(payload), '--ledger', self.ledger_path, *more)
 
     def ledger(self):
         """{(guest, boot, ring): number of the last record}"""
-        self.tell('ledger')
+        self.do('ledger')
         with open(self.ledger_path) as f:
             lines = [json.loads(line) for line in f]
         return {(e['guest'], e['boot'], e['ring']): e['last']
@@ -155,9 +133,9 @@ class World:
 
     def region(self, name, script):
         """A guest as mkregion's script says."""
+        script = 'uuid %s\n%s' % (os.urandom(16).hex(), script)
         subprocess.run([os.path.join(BUILD, 'tests', 'mkregion'),
-                        self.path('regions/new')], input=('uuid %s\n%s' % (os.urandom(16).hex(),
-                                             script)).encode(),
+                        self.path('regions/new')], input=script.encode(),
                        check=True)
         os.rename(self.path('regions/new'), self.path('regions/%s.img' % name))
 
@@ -171,7 +149,7 @@ class World:
 
     def quiet(self):
         """The guests say nothing more: the ledger."""
-        self.sims.tell('rate 0')
+        self.sims.do('rate 0')
         time.sleep(0.1)
         return self.sims.ledger()
 
@@ -432,7 +410,7 @@ class Nats:
                 return True
             except OSError:
                 return False
-        until(answers, 20, 'nats-server listens')
+        until('nats-server listens', answers, 20)
         return self
 
     def kill(self):

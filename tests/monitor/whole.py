@@ -12,11 +12,11 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), 'scenarios'))
 sys.path.insert(0, HERE)
 
-from lib.case import case, main  # noqa: E402 (needs the paths above)
+from lib.case import case, main, until  # noqa: E402 (needs the paths above)
 from lib.world import World, entries  # noqa: E402
 from browser import Browser  # noqa: E402
 from daemon import Place  # noqa: E402
-from kept import Watched, incident, wait_for  # noqa: E402
+from kept import Watched, incident  # noqa: E402
 from journal import Journal  # noqa: E402
 from peers import free_port  # noqa: E402
 
@@ -54,16 +54,18 @@ def a_hang_and_a_kill_are_seen_everywhere():
             page.wait(STATE + " == 'hung'", 5)
             page.wait("document.querySelector('#incidents').textContent"
                       ".includes('hung')", 5)
-            wait_for('the journal to name the bundle', lambda: [
-                e for e in told('hung') if e.get('DLOG_BUNDLE') == bundle])
+            until('the journal to name the bundle',
+                  lambda: [e for e in told('hung')
+                          if e.get('DLOG_BUNDLE') == bundle],
+                  20)
             assert [e for e in journal.entries()
                     if e['MESSAGE'] == 'before the hang'
                     and e['SYSLOG_IDENTIFIER'] == 'region'
                     and e['DLOG_BOOT'] == '1']
             w.guest.kill9()
             page.wait(STATE + " == 'off'", 10)
-            wait_for('the journal to tell of the kill',
-                     lambda: told('vmm-gone'))
+            until('the journal to tell of the kill',
+                  lambda: told('vmm-gone'), 20)
             assert page.get('window.loaded_once'), 'the page was loaded again'
             assert not page.problems, page.problems
     finally:

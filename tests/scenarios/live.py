@@ -18,19 +18,11 @@ import time
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from lib.case import case, main, skip  # noqa: E402 (needs the path above)
+from lib.case import case, main, skip, until  # noqa: E402 (needs the path above)
 from lib.guest import Guest  # noqa: E402
 from lib.world import BIN, BUILD, LOAD, TREE, World, entries, modules, tool  # noqa: E402
 
 MISC = '/sys/class/misc/dlog/'
-
-
-def wait_for(what, condition, timeout=15):
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, 'not within %d s: %s' % (
-            timeout, what)
-        time.sleep(0.1)
 
 
 def frames(w):
@@ -145,18 +137,19 @@ def hung_guest_is_readable():
         w.load_driver()
         w.load_test()
         w.guest.must('echo "the last line" > /dev/kmsg')
-        wait_for('heartbeats', lambda: len(
-            [b for b in w.stats()['cpus'] if not b['stale']]) == 2)
+        until('heartbeats',
+              lambda: len([b for b in w.stats()['cpus']
+                      if not b['stale']]) == 2)
         w.die('hang-all')
-        wait_for('stale heartbeats', lambda: [
-            b['stale'] for b in w.stats()['cpus']] == [True, True])
+        until('stale heartbeats',
+              lambda: [b['stale'] for b in w.stats()['cpus']] == [True, True])
         assert b'stale' in tool('dlog-read', '--stats', '--no-pager',
                                 w.region)
         assert any(e.get('text') == 'the last line' for e in entries(w.region))
         assert w.guest.qmp('query-status')['status'] == 'running'
         # The host asks where everybody is.
         w.guest.qmp('inject-nmi')
-        wait_for('both stacks', lambda: len(frames(w)) == 2)
+        until('both stacks', lambda: len(frames(w)) == 2)
         for stack in frames(w):
             assert stack[0].startswith('hang+0x'), stack
         regs = tool('dlog-read', '--regs', '--no-pager', w.region).decode()
@@ -169,10 +162,10 @@ def hang_of_one_cpu_is_told_by_the_other():
         w.load_driver('heartbeat_ms=500')
         w.load_test()
         w.die('hang-one')
-        wait_for('hard lockup', lambda: w.stats()['status'] == 'hard lockup',
-                 timeout=40)
-        wait_for('its stack', lambda: any(
-            stack[0].startswith('hang+0x') for stack in frames(w)))
+        until('hard lockup', lambda: w.stats()['status'] == 'hard lockup', 40)
+        until('its stack',
+              lambda: any(stack[0].startswith('hang+0x')
+                      for stack in frames(w)))
 
 
 def evidence(kernel):
@@ -233,11 +226,9 @@ def soft_lockup_and_hung_task_are_told():
                      'echo 2 > hung_task_timeout_secs && '
                      'echo 1 > hung_task_check_interval_secs')
         w.die('hung-task')
-        wait_for('hung task', lambda: w.stats()['status'] == 'hung task',
-                 timeout=60)
+        until('hung task', lambda: w.stats()['status'] == 'hung task', 60)
         w.die('soft-lockup')
-        wait_for('soft lockup', lambda: w.stats()['status'] == 'soft lockup',
-                 timeout=60)
+        until('soft lockup', lambda: w.stats()['status'] == 'soft lockup', 60)
 
 
 @case
@@ -287,9 +278,9 @@ def cpu_hotplug_and_suspend():
         w.guest.must('echo processors > /sys/power/pm_test; '
                      'echo mem > /sys/power/state', timeout=60)
         w.guest.must('echo "awake again" > /dev/kmsg')
-        wait_for('both heartbeats', lambda: len(
-            [b for b in w.stats()['cpus'] if b['online']
-             and not b['stale']]) == 2)
+        until('both heartbeats',
+              lambda: len([b for b in w.stats()['cpus'] if b['online']
+                      and not b['stale']]) == 2)
         texts = [e.get('text') for e in entries(w.region)]
         assert 'while one is away' in texts and 'awake again' in texts
         assert w.stats()['status'] == 'running'
@@ -336,12 +327,12 @@ def host_stops_and_starts_recording():
     with World() as w:
         w.load_driver('heartbeat_ms=200')
         tool('dlog-read', '--stop', w.region)
-        wait_for('the stop', lambda: not w.stats()['recording'])
+        until('the stop', lambda: not w.stats()['recording'])
         w.guest.must('echo unheard > /dev/kmsg')
         status, _ = w.guest.sh('echo unheard > /dev/dlog-msg')
         assert status != 0
         tool('dlog-read', '--start', w.region)
-        wait_for('the start', lambda: w.stats()['recording'])
+        until('the start', lambda: w.stats()['recording'])
         w.guest.must('echo heard > /dev/kmsg; echo stop > /dev/dlog; '
                      'echo unheard > /dev/kmsg; echo start > /dev/dlog; '
                      'echo again > /dev/kmsg')

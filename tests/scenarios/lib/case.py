@@ -24,6 +24,7 @@ import json
 import os
 import signal
 import sys
+import time
 import traceback
 
 PASS, FAIL, SKIP = 0, 1, 77
@@ -52,6 +53,18 @@ def case(function=None, *, long=False, timeout=300):
                                    'timeout': timeout})
         return function
     return register(function) if function else register
+
+
+def until(what, condition, timeout=15):
+    """Waits until condition() gives something true, and gives that."""
+    deadline = time.monotonic() + timeout
+    while True:
+        result = condition()
+        if result:
+            return result
+        assert time.monotonic() < deadline, \
+            'not within %g s: %s' % (timeout, what)
+        time.sleep(0.02)
 
 
 def _run(name):
