@@ -253,8 +253,12 @@ static void enter(struct stream *st, uint32_t buffer)
 	const struct dlog_sub *s = &st->v.sub[buffer];
 	uint32_t boot;
 
-	/* Who wrote this may have begun after the table was read. */
-	if (!s->started && st->follow && !st->reload && st->pos >= st->first)
+	/*
+	 * Who wrote this may have begun after the table was read: not if some
+	 * of it was given before.
+	 */
+	if (!s->started && s->nr && st->follow && st->pos >= st->first &&
+	    (!st->reload || st->done <= DLOG_START_SIZE))
 		dlog_table_load(st->v.d);
 	boot = dlog_sub_boot(&st->v, s, st->boot);
 	if (s->started) {

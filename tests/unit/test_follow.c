@@ -228,6 +228,33 @@ static void start_in_flight(void **state)
 	}
 }
 
+/* The same in the first sub-buffer of a boot that begins while we follow. */
+static void first_start_in_flight(void **state)
+{
+	struct truth *t;
+	struct follow f;
+
+	(void)state;
+	for (uint32_t old = 0; old < 2; old++) {
+		w_format(&f.w, 1 << 17, 1, 4096, 8);
+		if (old) {
+			w_boot(&f.w, 1);
+			w_line(&f.w, 0);
+		}
+		follow_begin(&f, 1, 0);
+		drain(&f, PATIENCE);
+		w_boot(&f.w, 2);
+		w_partial(&f.w, 0, 100, 3, &t);
+		for (uint32_t i = 0; i < 5; i++)
+			w_line(&f.w, 0);
+		drain(&f, 700);
+		for (uint32_t i = 0; i < f.w.n; i++)
+			assert_int_equal(f.w.t[i].seen,
+					 &f.w.t[i] != &f.w.t[f.w.n - 6]);
+		follow_end(&f);
+	}
+}
+
 /* Lapped: go on with the oldest that is left, and say how many are gone. */
 static void lapped(void **state)
 {
@@ -553,6 +580,7 @@ int main(void)
 		cmocka_unit_test(entered_and_stopped),
 		cmocka_unit_test(in_flight),
 		cmocka_unit_test(start_in_flight),
+		cmocka_unit_test(first_start_in_flight),
 		cmocka_unit_test(lapped),
 		cmocka_unit_test(open_piece),
 		cmocka_unit_test(two_sources),
