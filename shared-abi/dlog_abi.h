@@ -251,10 +251,16 @@ enum dlog_kind {
 	DLOG_KIND_REGS = 7,
 	/* arg 0, data le32 cpu, le32 reason, one line of text a frame */
 	DLOG_KIND_STACK = 8,
-	/* arg 0, data as guest-patch/wrap writes it */
+	/* arg facility << 3 | level, data struct dlog_call */
 	DLOG_KIND_CALL = 9,
 	/* catalog only: arg id, data struct dlog_event_type and strings */
 	DLOG_KIND_EVENT_TYPE = 10,
+	/* catalog only: arg object, data name of what has symbols, with NUL */
+	DLOG_KIND_OBJECT = 11,
+	/* catalog only: arg object, data struct dlog_symbol_note, ... */
+	DLOG_KIND_SYMBOLS = 12,
+	/* catalog only: arg object, data struct dlog_base */
+	DLOG_KIND_BASE = 13,
 	DLOG_KIND_MAX
 };
 
@@ -301,6 +307,39 @@ struct dlog_event_type {
 };
 
 #define DLOG_EVENT_MAX 4095u
+#define DLOG_OBJECT_MAX 4095u
+
+/*
+ * Some symbols of an object (the kernel, a module): this many bytes, the
+ * name, its NUL, then the next one without padding.  The same in every boot.
+ */
+struct dlog_symbol_note {
+	uint32_t offset; /* from where the object begins */
+	uint32_t size; /* bytes, 0: not known */
+};
+
+/* Where an object lay in one boot. */
+struct dlog_base {
+	uint32_t boot;
+	uint32_t size; /* bytes of text */
+	uint64_t base;
+};
+
+/*
+ * A call of the kernel's API that broke a rule (guest-patch/wrap).  Behind
+ * the arguments: function, rule broken, caller, each with its NUL.
+ */
+struct dlog_call {
+	uint64_t site; /* return address */
+	uint32_t flags; /* enum dlog_call_flags */
+	uint32_t nr_args;
+	uint64_t args[];
+};
+
+enum dlog_call_flags {
+	DLOG_CALL_FATAL = 1, /* said before the call, which may not return */
+	DLOG_CALL_RESULT = 2, /* the last argument is the result */
+};
 
 #define DLOG_ASSERT(e) _Static_assert(e, #e)
 DLOG_ASSERT(sizeof(struct dlog_superblock) == 256);
@@ -326,5 +365,8 @@ DLOG_ASSERT(offsetof(struct dlog_record, time) == 8);
 DLOG_ASSERT(sizeof(struct dlog_start) == 24);
 DLOG_ASSERT(sizeof(struct dlog_boot_note) == 32);
 DLOG_ASSERT(sizeof(struct dlog_event_type) == 8);
+DLOG_ASSERT(sizeof(struct dlog_symbol_note) == 8);
+DLOG_ASSERT(sizeof(struct dlog_base) == 16);
+DLOG_ASSERT(sizeof(struct dlog_call) == 16);
 
 #endif

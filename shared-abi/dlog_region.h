@@ -659,65 +659,130 @@ DLOG_FN int dlog_region_regs(const struct dlog_region *rg,
 
 /*
  * The catalog is one stream of records that never wraps.  Its position is
- * the offset in the region.  Add event @name with @fields ("u32 pid; char
- * comm[16]") unless the same name and fields are there already; @buf is
- * scratch of at least sizeof(dlog_event_type) + all strings.  Returns the
- * id, -ENOSPC when the catalog is full, -EINVAL, -EMSGSIZE.
+ * the offset in the region.  One task at a time.
  */
-DLOG_FN int dlog_catalog_add(const struct dlog_region *rg, uint64_t time,
-			     const char *name, const char *fields, void *buf,
-			     uint32_t buf_size)
+
+/* One of its records.  Zeroed, it stands before the first. */
+struct dlog_catalog_item {
+	uint64_t next; /* offset in the catalog of what is behind it */
+	const uint8_t *data; /* in the region */
+	uint32_t type, len;
+};
+
+/*
+ * Step to the next record, past open ones.  At the end false, and it->next is
+ * where the next record is to be appended.
+ */
+DLOG_FN bool dlog_catalog_next(const struct dlog_region *rg,
+			       struct dlog_catalog_item *it)
 {
-	uint8_t *cat = rg->base + rg->sb.catalog_off;
+	const uint8_t *cat = rg->base + rg->sb.catalog_off;
 	uint64_t seed = dlog_region_seed(rg, DLOG_SEED_CATALOG);
-	uint64_t room = rg->sb.catalog_size;
-	struct dlog_event_type *e = buf;
-	uint32_t len, size, id = 0;
-	uint64_t off = 0;
 
-	for (len = 0; name[len]; len++)
-		;
-	if (!len || len > 255)
-		return -EINVAL;
-	e->name_len = (uint16_t)(len + 1);
-	for (len = 0; fields[len]; len++)
-		if (len == 60000)
-			return -EMSGSIZE;
-	e->fields_len = (uint16_t)(len + 1);
-	e->format_len = 0;
-	len = sizeof(*e) + e->name_len + e->fields_len;
-	if (len > buf_size || len > 65528)
-		return -EMSGSIZE;
-	memcpy((uint8_t *)buf + sizeof(*e), name, e->name_len);
-	memcpy((uint8_t *)buf + sizeof(*e) + e->name_len, fields,
-	       e->fields_len);
-	for (; off + DLOG_HDR <= room; off += size) {
+	while (it->next + DLOG_HDR <= rg->sb.catalog_size) {
+		uint64_t off = it->next, room = rg->sb.catalog_size - off;
+		uint32_t top = dlog_load32(cat + off + 4), size;
 		enum dlog_record_state s;
-		uint32_t most = room - off < 65536 + DLOG_HDR
-					? (uint32_t)(room - off)
-					: 65536 + DLOG_HDR;
-		uint32_t top = dlog_load32(cat + off + 4);
 
-		s = dlog_record_probe(cat + off, most, seed,
-				      rg->sb.catalog_off + off, &size);
+		s = dlog_record_probe(cat + off,
+				      room < 65536 + DLOG_HDR
+					      ? (uint32_t)room
+					      : 65536 + DLOG_HDR,
+				      seed, rg->sb.catalog_off + off, &size);
 		if (s == DLOG_RECORD_NONE)
 			break;
-		if (s == DLOG_RECORD_OPEN ||
-		    DLOG_TYPE_KIND(top >> 16) != DLOG_KIND_EVENT_TYPE)
+		it->next += size;
+		if (s == DLOG_RECORD_OPEN)
 			continue;
-		if ((top & 0xffff) == len &&
-		    !memcmp(cat + off + DLOG_HDR, buf, len))
-			return (int)DLOG_TYPE_ARG(top >> 16);
-		if (DLOG_TYPE_ARG(top >> 16) > id)
-			id = DLOG_TYPE_ARG(top >> 16);
+		it->data = cat + off + DLOG_HDR;
+		it->type = top >> 16;
+		it->len = top & 0xffff;
+		return true;
 	}
-	if (id >= DLOG_EVENT_MAX || off + DLOG_REC_SIZE(len) > room)
+	return false;
+}
+
+/*
+ * Append a record at it->next, where dlog_catalog_next() ended, and step
+ * behind it.  Returns 0, -EMSGSIZE, or -ENOSPC when the catalog is full.
+ */
+DLOG_FN int dlog_catalog_append(const struct dlog_region *rg,
+				struct dlog_catalog_item *it, uint64_t time,
+				uint32_t type, const void *data, uint32_t len)
+{
+	if (len > 65528)
+		return -EMSGSIZE;
+	if (it->next + DLOG_REC_SIZE(len) > rg->sb.catalog_size)
+		return -ENOSPC;
+	dlog_record_write(rg->base + rg->sb.catalog_off + it->next,
+			  dlog_region_seed(rg, DLOG_SEED_CATALOG),
+			  rg->sb.catalog_off + it->next, type, time, false, 0,
+			  data, len);
+	it->next += DLOG_REC_SIZE(len);
+	return 0;
+}
+
+/*
+ * Data of an event type: @name, @fields ("u32 pid; char comm[16]"), and
+ * @format or NULL, into @buf.  Returns its length, -EINVAL for the name,
+ * -EMSGSIZE.
+ */
+DLOG_FN int dlog_event_type_pack(const char *name, const char *fields,
+				 const char *format, void *buf,
+				 uint32_t buf_size)
+{
+	const char *s[3] = { name, fields, format };
+	struct dlog_event_type *e = buf;
+	uint32_t len[3] = { 0 }, at = sizeof(*e);
+
+	for (uint32_t i = 0; i < 3 && s[i]; i++) {
+		while (s[i][len[i]])
+			if (++len[i] > 65528)
+				return -EMSGSIZE;
+		len[i]++;
+		if (i == 0 && (len[i] < 2 || len[i] > 256))
+			return -EINVAL;
+		if (len[i] > buf_size - at || len[i] > 65528 - at)
+			return -EMSGSIZE;
+		memcpy((uint8_t *)buf + at, s[i], len[i]);
+		at += len[i];
+	}
+	e->name_len = (uint16_t)len[0];
+	e->fields_len = (uint16_t)len[1];
+	e->format_len = len[2];
+	return (int)at;
+}
+
+/*
+ * Add an event type unless the same is there already; @buf is scratch of at
+ * least sizeof(dlog_event_type) + all strings.  Returns the id, -ENOSPC when
+ * the catalog is full, or what dlog_event_type_pack() returns.
+ */
+DLOG_FN int dlog_catalog_add(const struct dlog_region *rg, uint64_t time,
+			     const char *name, const char *fields,
+			     const char *format, void *buf, uint32_t buf_size)
+{
+	int len = dlog_event_type_pack(name, fields, format, buf, buf_size);
+	struct dlog_catalog_item it = { 0 };
+	uint32_t id = 0;
+
+	if (len < 0)
+		return len;
+	while (dlog_catalog_next(rg, &it)) {
+		if (DLOG_TYPE_KIND(it.type) != DLOG_KIND_EVENT_TYPE)
+			continue;
+		if (it.len == (uint32_t)len && !memcmp(it.data, buf, it.len))
+			return (int)DLOG_TYPE_ARG(it.type);
+		if (DLOG_TYPE_ARG(it.type) > id)
+			id = DLOG_TYPE_ARG(it.type);
+	}
+	if (id >= DLOG_EVENT_MAX)
 		return -ENOSPC;
 	id++;
-	dlog_record_write(cat + off, seed, rg->sb.catalog_off + off,
-			  DLOG_TYPE(DLOG_KIND_EVENT_TYPE, id), time, false, 0,
-			  buf, len);
-	return (int)id;
+	len = dlog_catalog_append(rg, &it, time,
+				  DLOG_TYPE(DLOG_KIND_EVENT_TYPE, id), buf,
+				  (uint32_t)len);
+	return len ? len : (int)id;
 }
 
 #endif

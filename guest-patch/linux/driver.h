@@ -8,6 +8,10 @@
  * kmsg.c      printk's lines into the ring
  * evidence.c  status, registers and stacks when something goes wrong
  * beat.c      heartbeat of each CPU, clock pairs, the host's control word
+ * catalog.c   event types and symbols in the region's catalog
+ * trace.c     ftrace's events, markers and functions into the ring
+ * hook.c      consumers of an event, sets of events that are armed together
+ * command.c   the words of dlog.run and of DLOG_IOC_RUN
  * chardev.c   /dev/dlog, /dev/dlog-msg
  * sysfs.c     /sys/class/misc/dlog/
  */
@@ -92,6 +96,56 @@ void dlog_snapshot_cpu(int cpu, enum dlog_status reason);
 /* beat.c */
 int dlog_beat_start(void);
 void dlog_beat_stop(void);
+
+/*
+ * catalog.c: an index in memory, so that thousands of types are added in
+ * linear time.  Task context, sleeps.
+ */
+int dlog_catalog_start(void);
+void dlog_catalog_stop(void);
+/* Id, -ENOSPC when the catalog is full, -EINVAL, -EMSGSIZE, -ENOMEM. */
+int dlog_catalog_event(const char *name, const char *fields,
+		       const char *format);
+/* Id of the event type called @name that was added last, or -ENOENT. */
+int dlog_catalog_find(const char *name);
+/*
+ * Calls fn(arg, id, name, ftrace) for each event type registered in this
+ * boot; stops at its first result that is not 0 and returns that.
+ */
+int dlog_catalog_each(int (*fn)(void *arg, int id, const char *name,
+				bool ftrace),
+		      void *arg);
+/* Bytes of the catalog in use. */
+u64 dlog_catalog_used(void);
+
+/*
+ * trace.c.  @glob is "system:event" with * and ?, or one name without colon
+ * for any system.  Both return how many events were switched, or -ENOENT when
+ * none matches, -ENOSPC, -EOPNOTSUPP without ftrace.  Task context, sleep.
+ */
+int dlog_trace_start(void);
+void dlog_trace_stop(void);
+int dlog_trace_events(const char *glob, bool on);
+/* Function tracer: @glob as in set_ftrace_filter. */
+int dlog_trace_functions(const char *glob, bool on);
+/* Filters that are on, one a line: bytes written as scnprintf(). */
+size_t dlog_trace_show_functions(char *buf, size_t size);
+
+/*
+ * hook.c.  An event whose gate is DLOG_GATE_HOOKED is not simply appended:
+ * whoever has one calls this instead.  It runs the event's consumers, highest
+ * priority first; recording it is the consumer "record" of priority 0.
+ * @tag as in dlog_put().  Any context.
+ */
+#define DLOG_GATE_OPEN 0
+#define DLOG_GATE_SHUT 1
+#define DLOG_GATE_HOOKED 2
+int dlog_hook(int id, bool tagged, u32 tag, const void *data, size_t len);
+
+/* command.c: runs a writable text of several lines; 0 or -errno and words. */
+int dlog_command(char *text, char *error, size_t size);
+/* Text for DLOG_IOC_SHOW, kvmalloc()ed, or ERR_PTR. */
+char *dlog_command_show(u32 what, size_t *len);
 
 /* chardev.c, sysfs.c */
 int dlog_chardev_start(void);

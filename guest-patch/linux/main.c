@@ -125,7 +125,7 @@ int dlog_event_register(const char *name, const char *fields)
 	if (!scratch)
 		return -ENOMEM;
 	mutex_lock(&dlog_catalog_lock);
-	ret = dlog_catalog_add(&dlog.region, dlog_clock(), name, fields,
+	ret = dlog_catalog_add(&dlog.region, dlog_clock(), name, fields, NULL,
 			       scratch, DLOG_SUBBUF_MAX);
 	mutex_unlock(&dlog_catalog_lock);
 	kvfree(scratch);

@@ -205,6 +205,26 @@ struct dlog_event_desc {
 DLOG_API int dlog_get_event(struct dlog *d, uint32_t id,
 			    struct dlog_event_desc *desc);
 
+/*
+ * The symbol that @address lay in during @boot, by what the guest stored for
+ * the functions that it traced: 1 found (strings valid until dlog_close()),
+ * 0 not.
+ */
+struct dlog_symbol {
+	const char *name;
+	const char *object; /* "vmlinux ...", "ext4 ..." */
+	uint64_t address; /* where the symbol begins */
+	uint32_t size; /* bytes, 0: not known */
+};
+DLOG_API int dlog_get_symbol(struct dlog *d, uint32_t boot, uint64_t address,
+			     struct dlog_symbol *sym);
+
+/* A pointer of the caller's that goes with a source; @release (or NULL) is
+ * called with it by dlog_close(). */
+DLOG_API void dlog_set_private(struct dlog *d, void *data,
+			       void (*release)(void *data));
+DLOG_API void *dlog_get_private(struct dlog *d);
+
 /* ---- records ---- */
 
 struct dlog_entry {

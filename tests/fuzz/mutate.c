@@ -203,9 +203,9 @@ static void make(struct base *b, size_t size, uint32_t rings, uint32_t subbuf,
 		dlog_region_clock(&rg, boot, 5, 1700000000000000000u, 5);
 		dlog_region_regs(&rg, &regs, scratch, 0);
 		dlog_catalog_add(&rg, 1, "sched", "u32 pid; char comm[16]",
-				 scratch, sizeof(scratch));
+				 NULL, scratch, sizeof(scratch));
 		dlog_catalog_add(&rg, 1, "io", "str what; s64 n; x8 flags",
-				 scratch, sizeof(scratch));
+				 NULL, scratch, sizeof(scratch));
 		for (uint32_t i = 0; i < rings; i++)
 			dlog_ring_init(&ring[i], &rg, i, &ends[i], true, false);
 		for (uint32_t i = 0; i < records; i++)

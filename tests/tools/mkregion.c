@@ -280,7 +280,8 @@ static void event_record(struct maker *m, char *p)
 	for (char *c = fields; c && *c; c++)
 		if (*c == ',')
 			*c = ' ';
-	id = dlog_catalog_add(&m->rg, time, name, fields, buf, sizeof(buf));
+	id = dlog_catalog_add(&m->rg, time, name, fields, NULL, buf,
+			      sizeof(buf));
 	if (id < 0)
 		fail(m, "the catalog does not take it");
 	append(m, DLOG_TYPE(DLOG_KIND_EVENT, id), time, data, n);

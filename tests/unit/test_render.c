@@ -120,7 +120,7 @@ static void events(void **state)
 
 	(void)state;
 	assert_int_equal(dlog_get_event(d, 1, &desc), 0);
-	id = dlog_catalog_add(&w.rg, 1, "all", all, buf, sizeof(buf));
+	id = dlog_catalog_add(&w.rg, 1, "all", all, NULL, buf, sizeof(buf));
 	assert_int_equal(id, 1);
 	/* Added while the file is open: seen within 100 ms. */
 	for (int i = 0; i < 100 && !dlog_get_event(d, 1, &desc); i++)
@@ -165,7 +165,7 @@ static void odd_fields(void **state)
 
 	(void)state;
 	for (uint32_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++) {
-		int id = dlog_catalog_add(&w.rg, 1, "odd", odd[i][0], buf,
+		int id = dlog_catalog_add(&w.rg, 1, "odd", odd[i][0], NULL, buf,
 					  sizeof(buf));
 		const char *got;
 

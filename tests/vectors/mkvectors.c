@@ -270,12 +270,12 @@ static void kinds(struct vector *v, const char *dir)
 	printk(v, 0, DLOG_CALLER_CPU | 1, "");
 	printk(v, 1, DLOG_CALLER_OPEN | 5, "x");
 	printk(v, 1, DLOG_CALLER_CPU, "abc");
-	id = dlog_catalog_add(&v->rg, v->now, "test:one", "u32 a; s16 b",
+	id = dlog_catalog_add(&v->rg, v->now, "test:one", "u32 a; s16 b", NULL,
 			      scratch, sizeof(scratch));
 	if (id != 1 ||
-	    dlog_catalog_add(&v->rg, v->now, "test:two", "str s", scratch,
+	    dlog_catalog_add(&v->rg, v->now, "test:two", "str s", NULL, scratch,
 			     sizeof(scratch)) != 2 ||
-	    dlog_catalog_add(&v->rg, v->now, "test:one", "u32 a; s16 b",
+	    dlog_catalog_add(&v->rg, v->now, "test:one", "u32 a; s16 b", NULL,
 			     scratch, sizeof(scratch)) != 1)
 		die("catalog");
 	put(v, 0, DLOG_KIND_EVENT, 1, "\1\0\0\0\377\377", 6);
