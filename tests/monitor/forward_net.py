@@ -48,7 +48,7 @@ def syslog_sink(server, **keys):
         'tls' if server.context else server.kind, server.port), **keys}}
 
 
-def check_all(world, server, seconds=20):
+def check_all(world, server, seconds=60):
     """The server has all; how often something came again."""
     ledger = world.quiet()
     until('all records at the server',
