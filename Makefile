@@ -14,7 +14,7 @@ WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Werror
 SAN ?=
 CPPFLAGS += -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DDLOG_VERSION='"$(VERSION)"' \
 	-Ishared-abi -Ihost-tools/lib -Ihost-tools/common -Ihost-tools \
-	$(shell pkg-config --cflags libxml-2.0 2>/dev/null)
+	$(shell pkg-config --cflags libxml-2.0 libtraceevent 2>/dev/null)
 CFLAGS ?= -O2 -g
 ALL_CFLAGS = -std=gnu11 -fvisibility=hidden -fPIC $(WARN) $(SAN) $(CFLAGS) -MMD -MP
 
@@ -33,14 +33,17 @@ LIBS := $(B)/lib/libdlog.a $(B)/lib/libdlog.so.$(VERSION)
 LDLIBS_qemu := -ljansson
 LDLIBS_monitor := -lsystemd -ljansson -lmicrohttpd -lnats -lvirt -lvirt-qemu -lxml2 -lssl -lcrypto -lpthread
 LDLIBS_libvirt := -lvirt -lxml2
+# An archive: a program is linked with what it uses of it.
 COMMON_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(wildcard host-tools/common/*.c))
+COMMON := $(B)/lib/common.a
+LDLIBS_COMMON := -Wl,--as-needed -ltraceevent -lelf -Wl,--no-as-needed
 UNIT := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/*.c))
 STRESS := $(patsubst tests/stress/%.c,$(B)/tests/stress/%,$(wildcard tests/stress/*.c))
 
-.PHONY: all host guest check check-long demo bench scenarios scenarios-long \
-	install clean help setup lint vectors
+.PHONY: all host guest dlogctl dlogctl-static check check-long demo bench \
+	scenarios scenarios-long install clean help setup lint vectors
 
-all: host guest
+all: host guest dlogctl
 
 host: $(BINS) $(LIBS) $(B)/lib/dlog.pc
 
@@ -52,8 +55,15 @@ $(B)/obj/%.o: %.c
 # .incbin is nothing that -MMD sees.
 $(B)/obj/host-tools/monitor/web/assets.o: host-tools/monitor/web/style.css \
 	host-tools/monitor/web/script.js
+$(B)/obj/host-tools/read/output/html.o: host-tools/monitor/web/style.css \
+	$(wildcard host-tools/read/output/report.*)
 
 $(B)/lib/libdlog.a: $(LIB_OBJ)
+	@mkdir -p $(@D)
+	@echo "  AR      $@"
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+$(COMMON): $(COMMON_OBJ)
 	@mkdir -p $(@D)
 	@echo "  AR      $@"
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
@@ -73,17 +83,17 @@ $(B)/lib/dlog.pc: host-tools/lib/dlog.pc.in Makefile
 
 # A program is made of all of host-tools/NAME and host-tools/common.
 define PROG
-$(B)/bin/$(call name,$(1)): $(patsubst %.c,$(B)/obj/%.o,$(call sources,$(1))) $(COMMON_OBJ) $(B)/lib/libdlog.a
+$(B)/bin/$(call name,$(1)): $(patsubst %.c,$(B)/obj/%.o,$(call sources,$(1))) $(COMMON) $(B)/lib/libdlog.a
 	@mkdir -p $$(@D)
 	@echo "  LD      $$@"
-	$$(Q)$$(CC) $$(SAN) -o $$@ $$^ $$(LDFLAGS) $$(LDLIBS_$(1))
+	$$(Q)$$(CC) $$(SAN) -o $$@ $$^ $$(LDFLAGS) $$(LDLIBS_COMMON) $$(LDLIBS_$(1))
 endef
 $(foreach p,$(PROGS),$(eval $(call PROG,$(p))))
 
-$(UNIT): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/lib/libdlog.a
+$(UNIT): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(COMMON) $(B)/lib/libdlog.a
 	@mkdir -p $(@D)
 	@echo "  LD      $@"
-	$(Q)$(CC) $(SAN) -o $@ $^ $(LDFLAGS) -lcmocka -lpthread
+	$(Q)$(CC) $(SAN) -o $@ $^ $(LDFLAGS) -lcmocka -lpthread $(LDLIBS_COMMON)
 
 $(STRESS): $(B)/tests/stress/%: $(B)/obj/tests/stress/%.o $(B)/lib/libdlog.a
 	@mkdir -p $(@D)
@@ -92,10 +102,10 @@ $(STRESS): $(B)/tests/stress/%: $(B)/obj/tests/stress/%.o $(B)/lib/libdlog.a
 
 # Parts of dlogd with the rest of it played by tests/monitor/stand.c.
 $(B)/tests/monitor/test_incident: $(patsubst %.c,$(B)/obj/%.o,$(wildcard host-tools/monitor/incident/*.c) \
-		tests/monitor/test_incident.c tests/monitor/stand.c) $(COMMON_OBJ) $(B)/lib/libdlog.a
+		tests/monitor/test_incident.c tests/monitor/stand.c) $(COMMON) $(B)/lib/libdlog.a
 	@mkdir -p $(@D)
 	@echo "  LD      $@"
-	$(Q)$(CC) $(SAN) -o $@ $^ $(LDFLAGS) -lcmocka -ljansson -lpthread
+	$(Q)$(CC) $(SAN) -o $@ $^ $(LDFLAGS) -lcmocka -ljansson -lpthread $(LDLIBS_COMMON)
 
 tools: $(B)/tests/monitor/test_incident
 
@@ -110,6 +120,17 @@ $(B)/tests/mkregion: $(B)/obj/tests/tools/mkregion.o $(B)/lib/libdlog.a
 $(B)/tests/simguests: $(B)/obj/tests/tools/simguests.o $(B)/lib/libdlog.a
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(SAN) -o $@ $^ $(LDFLAGS) -ljansson
+
+# For guests, whatever libraries those have.
+$(B)/tests/dlogioc: $(B)/obj/tests/tools/dlogioc.o
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(SAN) $(if $(SAN),,-static) -o $@ $^ $(LDFLAGS)
+
+$(B)/tests/probed: $(B)/obj/tests/tools/probed.o
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(SAN) $(if $(SAN),,-static) -o $@ $^ $(LDFLAGS)
+
+$(B)/obj/tests/tools/dlogioc.o: CPPFLAGS += -Iguest-patch/linux/include/uapi
 
 $(B)/tests/mutate: $(B)/obj/tests/fuzz/mutate.o $(B)/lib/libdlog.a
 	@mkdir -p $(@D)
@@ -129,7 +150,8 @@ $(B)/tests/mkvectors.clang: tests/vectors/mkvectors.c $(wildcard shared-abi/*.h)
 	$(Q)clang -O3 -march=native $(WARN) -std=gnu11 -Ishared-abi -o $@ $<
 
 tools: $(UNIT) $(STRESS) $(B)/tests/mkregion $(B)/tests/simguests \
-	$(B)/tests/mutate $(B)/tests/mkvectors
+	$(B)/tests/mutate $(B)/tests/mkvectors $(B)/tests/dlogioc \
+	$(B)/tests/probed
 
 asan:
 	$(Q)$(MAKE) --no-print-directory B=$(B)/asan SAN="$(SAN_FLAGS)" CFLAGS="-O1 -g" host tools
@@ -161,11 +183,33 @@ vectors: $(B)/tests/mkvectors
 	$(Q)for f in $(B)/vectors/*; do \
 		gzip -9nc $$f > tests/vectors/$${f##*/}.gz; done
 
+# ---- dlogctl, for guests; static, it needs nothing of the guest's ----
+
+CTL_SRC := $(wildcard guest-patch/dlogctl/*.c) \
+	$(addprefix host-tools/common/,cli.c json.c sink.c)
+CTL_DEP := $(CTL_SRC) $(wildcard guest-patch/dlogctl/*.h) \
+	$(addprefix host-tools/common/,cli.h json.h sink.h) \
+	host-tools/lib/dlog.h guest-patch/linux/include/uapi/linux/dlog.h
+CTL_FLAGS := -Os -g -ffunction-sections -fdata-sections
+
+dlogctl: $(B)/bin/dlogctl $(B)/bin/dlogctl-static
+
+dlogctl-static: $(B)/bin/dlogctl-static
+
+$(B)/bin/dlogctl $(B)/bin/dlogctl-static: $(CTL_DEP)
+	@mkdir -p $(@D)
+	@echo "  LD      $@"
+	$(Q)$(CC) $(CPPFLAGS) -Iguest-patch/linux/include/uapi -std=gnu11 \
+		$(WARN) $(SAN) $(CTL_FLAGS) -Wl,--gc-sections \
+		$(if $(findstring static,$@),-static -s) -o $@ $(CTL_SRC) \
+		$(LDFLAGS)
+
 # ---- modules, for each kernel whose headers are there ----
 
 KERNELS ?= 6.1 $(if $(wildcard $(or $(DLOG_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dlog)/6.12/kdir),6.12)
 GUEST_SRC := $(wildcard guest-patch/linux/*.[ch] guest-patch/linux/Kbuild \
-	guest-patch/linux/include/linux/*.h shared-abi/*.h \
+	guest-patch/linux/include/linux/*.h \
+	guest-patch/linux/include/uapi/linux/*.h shared-abi/*.h \
 	tests/scenarios/module/*)
 
 guest: $(KERNELS:%=$(B)/guest/%/dlog.ko)
@@ -180,7 +224,7 @@ $(B)/guest/%/dlog.ko: $(GUEST_SRC)
 	$(MAKE) -s -C $$kdir M=$$PWD/test DLOG_INCLUDE=$$PWD/include \
 		KBUILD_EXTRA_SYMBOLS=$$PWD/Module.symvers KCFLAGS=-Werror modules >>$$PWD/log 2>&1 \
 		|| { cat log; exit 1; }
-	$(Q)cp $(B)/guest/$*/src/test/dlogtest.ko $(B)/guest/$*/src/dlog.ko $(B)/guest/$*/
+	$(Q)cp $(B)/guest/$*/src/test/dlog*.ko $(B)/guest/$*/src/dlog.ko $(B)/guest/$*/
 
 # ---- set-up, demo, tests ----
 
@@ -227,15 +271,17 @@ lint:
 
 DATADIR := $(DESTDIR)$(PREFIX)/share
 SYSTEMD ?= $(PREFIX)/lib/systemd
+UDEV ?= $(PREFIX)/lib/udev
 SYSUSERS ?= $(PREFIX)/lib/sysusers.d
 DKMS := $(DESTDIR)/usr/src/dlog-$(VERSION)
 
-install: host
+install: host dlogctl
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig \
 		$(DESTDIR)$(PREFIX)/include/dlog \
 		$(DATADIR)/man/man1 $(DATADIR)/man/man5 $(DATADIR)/man/man8 \
 		$(DATADIR)/bash-completion/completions
-	install -m 755 $(BINS) $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $(BINS) $(B)/bin/dlogctl $(B)/bin/dlogctl-static \
+		$(DESTDIR)$(PREFIX)/bin
 	install -m 644 $(B)/lib/libdlog.a $(DESTDIR)$(PREFIX)/lib
 	install -m 755 $(B)/lib/libdlog.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib
 	ln -sf libdlog.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/libdlog.so.$(SOVERSION)
@@ -252,18 +298,33 @@ install: host
 	install -m 644 host-tools/monitor/dlogd.conf $(DATADIR)/dlog/dlogd.conf.example
 	install -m 644 host-tools/completion/dlog $(DATADIR)/bash-completion/completions/dlog-read
 	ln -sf dlog-read $(DATADIR)/bash-completion/completions/dlog-create
-	install -m 644 $(addprefix host-tools/completion/,dlog-qemu dlog-virt dlogd) \
-		$(DATADIR)/bash-completion/completions
+	install -m 644 $(addprefix host-tools/completion/,dlog-qemu dlog-virt dlogd \
+		dlogctl) $(DATADIR)/bash-completion/completions
+	install -d $(DESTDIR)$(UDEV)/rules.d
+	install -m 644 guest-patch/dlogctl/boot/60-dlog.rules $(DESTDIR)$(UDEV)/rules.d
+	sed 's|@PREFIX@|$(PREFIX)|' guest-patch/dlogctl/boot/dlog-boot.service.in \
+		> $(DESTDIR)$(SYSTEMD)/system/dlog-boot.service
+	install -m 644 guest-patch/dlogctl/boot/boot.example $(DATADIR)/dlog/boot.example
 	install -d $(DATADIR)/dlog
 	install -m 644 host-tools/gdb/*.py $(DATADIR)/dlog
-	install -d $(DKMS)/include/linux $(DKMS)/shared-abi
+	install -d $(DATADIR)/dlog/wrap/make
+	install -m 755 guest-patch/wrap/dlog-wrap guest-patch/wrap/dlog-make \
+		$(DATADIR)/dlog/wrap
+	install -m 644 $(addprefix guest-patch/wrap/,rules wrap.mk runtime.h \
+		runtime.c) $(DATADIR)/dlog/wrap
+	install -m 644 guest-patch/wrap/make/Kbuild $(DATADIR)/dlog/wrap/make
+	for p in dlog-wrap dlog-make; do \
+		ln -sf ../share/dlog/wrap/$$p $(DESTDIR)$(PREFIX)/bin/$$p; done
+	install -d $(DKMS)/include/linux $(DKMS)/include/uapi/linux $(DKMS)/shared-abi
 	install -m 644 guest-patch/linux/*.[ch] guest-patch/linux/Kbuild \
 		guest-patch/linux/Makefile guest-patch/linux/dkms.conf $(DKMS)
 	install -m 644 guest-patch/linux/include/linux/*.h $(DKMS)/include/linux
+	install -m 644 guest-patch/linux/include/uapi/linux/*.h $(DKMS)/include/uapi/linux
 	install -m 644 shared-abi/*.h $(DKMS)/shared-abi
 
 help:
 	@echo "make              programs, library and modules, into build/"
+	@echo "make dlogctl      dlogctl and dlogctl-static, for guests"
 	@echo "make demo         set up, crash a real guest, read its last words"
 	@echo "make check        set up, build everything, run the tests"
 	@echo "make check-long   the same with the long campaigns"

@@ -102,6 +102,12 @@ static int check_args(const char *path, const struct dlog_superblock *sb,
 				 "entries, not %u.",
 				 path, DLOG_BOOTS_MIN, DLOG_BOOTS_MAX,
 				 sb->boot_slots);
+	if (sb->catalog_size > DLOG_CATALOG_MAX)
+		return dlog_fail(err, -EINVAL,
+				 "Cannot create %s: a catalog has at most %u "
+				 "bytes, not %llu.",
+				 path, DLOG_CATALOG_MAX,
+				 (unsigned long long)sb->catalog_size);
 	return 0;
 }
 

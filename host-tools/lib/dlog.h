@@ -204,6 +204,43 @@ struct dlog_event_desc {
 };
 DLOG_API int dlog_get_event(struct dlog *d, uint32_t id,
 			    struct dlog_event_desc *desc);
+/* Bytes of the catalog (dlog_info says of how many) that hold something. */
+DLOG_API uint64_t dlog_get_catalog_used(struct dlog *d);
+
+/* A field that an event type without a format declares. */
+enum dlog_field_type {
+	DLOG_FIELD_UINT, /* "u32 NAME" */
+	DLOG_FIELD_INT, /* "s32 NAME" */
+	DLOG_FIELD_HEX, /* "x32 NAME" */
+	DLOG_FIELD_CHARS, /* "char NAME[16]" */
+	DLOG_FIELD_STR, /* "str NAME" */
+	DLOG_FIELD_BYTES, /* "bytes NAME" */
+};
+
+struct dlog_field {
+	enum dlog_field_type type;
+	uint32_t size; /* bytes of a number or of CHARS, else 0 */
+	const char *name; /* in the declaration: no NUL behind it */
+	uint32_t name_len; /* at most 64 */
+};
+
+struct dlog_value {
+	uint64_t number; /* INT: sign-extended */
+	const uint8_t *data; /* CHARS up to their first NUL, STR, BYTES */
+	size_t len;
+};
+
+/*
+ * The field that *@fields begins with; *@fields is then behind it.  1, 0 at
+ * the end, -EINVAL for what this library does not know.
+ */
+DLOG_API int dlog_field_next(const char **fields, struct dlog_field *f);
+/*
+ * Its value at *@data, of which *@len bytes are left; both are then behind
+ * it.  False, and nothing is changed, when the data ends before its end.
+ */
+DLOG_API bool dlog_field_value(const struct dlog_field *f, const uint8_t **data,
+			       size_t *len, struct dlog_value *v);
 
 /*
  * The symbol that @address lay in during @boot, by what the guest stored for

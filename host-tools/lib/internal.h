@@ -4,7 +4,7 @@
  *
  * source.c opens a source and reads bytes, scan.c finds records in bytes,
  * stream.c walks one ring, reader.c merges streams; loss.c and boots.c are
- * passes over all rings, meta.c reads what lies outside them.
+ * passes over all rings, meta.c and catalog.c read what lies outside them.
  *
  * One rule for every file: bytes of a region are copied once into private
  * memory (dlog_fetch) and decided upon there, never looked at in place.  So
@@ -18,6 +18,9 @@
 
 #include "dlog.h"
 #include "dlog_region.h"
+
+/* Bytes of a catalog; DLOG_EVENT_MAX types of the kernel have 6 MiB. */
+#define DLOG_CATALOG_MAX (16u << 20)
 
 /* ---- sources ---- */
 
@@ -74,11 +77,6 @@ struct dlog_table {
 	struct dlog_boot_ring *ring; /* nr_rings for each entry */
 };
 
-struct dlog_event_cache {
-	struct dlog_event_desc desc; /* name NULL: not known */
-	char *strings;
-};
-
 struct dlog {
 	const struct dlog_source_ops *ops;
 	char *name;
@@ -99,9 +97,9 @@ struct dlog {
 		uint64_t read_at; /* CLOCK_MONOTONIC, ns */
 		uint32_t calls;
 	} clock;
-	struct dlog_event_cache *events; /* DLOG_EVENT_MAX + 1, or NULL */
-	uint64_t events_end, events_word; /* where the catalog ended */
-	uint64_t events_read; /* CLOCK_MONOTONIC, ns */
+	struct dlog_catalog *catalog; /* catalog.c; NULL: not asked for yet */
+	void *private; /* dlog_set_private() */
+	void (*release)(void *data);
 };
 
 /* source.c */
@@ -202,7 +200,7 @@ int dlog_sub_load(const struct dlog_view *v, uint64_t position,
 uint32_t dlog_sub_boot(const struct dlog_view *v, const struct dlog_sub *s,
 		       uint32_t before);
 
-/* ---- boots.c, meta.c, loss.c, render.c ---- */
+/* ---- boots.c, meta.c, catalog.c, loss.c, render.c ---- */
 
 int dlog_table_load(struct dlog *d);
 void dlog_table_free(struct dlog *d);
@@ -219,7 +217,7 @@ int dlog_region_loss(struct dlog *d, struct dlog_loss **out);
  * none).  Plain words of the guest: hints, not facts.
  */
 void dlog_ring_hint(struct dlog *d, uint32_t ring, struct dlog_cpu *hint);
-void dlog_events_free(struct dlog *d);
+void dlog_catalog_free(struct dlog *d);
 uint8_t dlog_kind_level(uint32_t kind, uint32_t arg);
 
 #endif

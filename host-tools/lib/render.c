@@ -54,6 +54,9 @@ const char *dlog_kind_name(uint32_t kind)
 		[DLOG_KIND_STACK] = "stack",
 		[DLOG_KIND_CALL] = "call",
 		[DLOG_KIND_EVENT_TYPE] = "event type",
+		[DLOG_KIND_OBJECT] = "object",
+		[DLOG_KIND_SYMBOLS] = "symbols",
+		[DLOG_KIND_BASE] = "base",
 	};
 
 	return DLOG_NAME(name, kind);
@@ -90,7 +93,7 @@ uint8_t dlog_kind_level(uint32_t kind, uint32_t arg)
 	case DLOG_KIND_STACK:
 		return 3;
 	case DLOG_KIND_CALL:
-		return 7;
+		return arg & 7;
 	case DLOG_KIND_STATE:
 		break;
 	default:
@@ -173,81 +176,111 @@ static bool take(struct cursor *c, uint32_t n, uint64_t *v)
 	return true;
 }
 
-/* One field of an event: what "u32 pid" or "char comm[16]" says. */
-struct field {
-	char type; /* u, s, x, c (char array), t (str) */
-	uint32_t size; /* bytes of a number or of the array */
-	const char *name;
-	int name_len;
-};
-
-/*
- * Parse the field at *@s and step behind its ';'.  1, 0 at the end, -1 for
- * what this program does not know.
- */
-static int field_parse(const char **s, struct field *f)
+int dlog_field_next(const char **fields, struct dlog_field *f)
 {
-	const char *p = *s + strspn(*s, " ;\t");
-	size_t type = strcspn(p, " \t;"), name;
-	unsigned long bits;
+	static const struct {
+		const char *word;
+		enum dlog_field_type type;
+		uint32_t size;
+	} types[] = {
+		{ "u8", DLOG_FIELD_UINT, 1 },	  { "u16", DLOG_FIELD_UINT, 2 },
+		{ "u32", DLOG_FIELD_UINT, 4 },	  { "u64", DLOG_FIELD_UINT, 8 },
+		{ "s8", DLOG_FIELD_INT, 1 },	  { "s16", DLOG_FIELD_INT, 2 },
+		{ "s32", DLOG_FIELD_INT, 4 },	  { "s64", DLOG_FIELD_INT, 8 },
+		{ "x8", DLOG_FIELD_HEX, 1 },	  { "x16", DLOG_FIELD_HEX, 2 },
+		{ "x32", DLOG_FIELD_HEX, 4 },	  { "x64", DLOG_FIELD_HEX, 8 },
+		{ "char", DLOG_FIELD_CHARS, 0 },  { "str", DLOG_FIELD_STR, 0 },
+		{ "bytes", DLOG_FIELD_BYTES, 0 },
+	};
+	const char *p = *fields + strspn(*fields, " ;\t");
+	size_t type = strcspn(p, " \t;"), name, i = 0;
+	unsigned long n;
 	char *end;
 
+	memset(f, 0, sizeof(*f));
 	if (!*p)
 		return 0;
 	f->name = p + type + strspn(p + type, " \t");
 	name = strcspn(f->name, "[; \t");
-	f->name_len = name < 64 ? (int)name : 64;
-	*s = f->name + strcspn(f->name, ";");
-	if (type == 4 && !memcmp(p, "char", 4) && f->name[name] == '[') {
-		f->type = 'c';
-		bits = strtoul(f->name + name + 1, &end, 10);
-		f->size = (uint32_t)bits;
-		return *end == ']' && bits && bits < 65536 ? 1 : -1;
-	}
-	if (type == 3 && !memcmp(p, "str", 3)) {
-		f->type = 't';
+	f->name_len = name < 64 ? (uint32_t)name : 64;
+	*fields = f->name + strcspn(f->name, ";");
+	while (strlen(types[i].word) != type || memcmp(p, types[i].word, type))
+		if (++i == sizeof(types) / sizeof(types[0]))
+			return -EINVAL;
+	f->type = types[i].type;
+	f->size = types[i].size;
+	if (f->type != DLOG_FIELD_CHARS)
 		return 1;
+	if (f->name[name] != '[' || !isdigit((unsigned char)f->name[name + 1]))
+		return -EINVAL;
+	n = strtoul(f->name + name + 1, &end, 10);
+	f->size = (uint32_t)n;
+	return *end == ']' && n && n < 65536 ? 1 : -EINVAL;
+}
+
+bool dlog_field_value(const struct dlog_field *f, const uint8_t **data,
+		      size_t *len, struct dlog_value *v)
+{
+	struct cursor c = { *data, *len };
+	uint64_t n = f->size;
+
+	memset(v, 0, sizeof(*v));
+	switch (f->type) {
+	case DLOG_FIELD_STR:
+	case DLOG_FIELD_BYTES:
+		if (!take(&c, 2, &n))
+			return false;
+		/* fall through */
+	case DLOG_FIELD_CHARS:
+		if (c.left < n)
+			return false;
+		v->data = c.p;
+		v->len = (size_t)n;
+		if (f->type == DLOG_FIELD_CHARS)
+			v->len = strnlen((const char *)c.p, (size_t)n);
+		c.p += n;
+		c.left -= (size_t)n;
+		break;
+	default:
+		if (!take(&c, f->size, &v->number))
+			return false;
+		if (f->type == DLOG_FIELD_INT) {
+			uint32_t shift = 64 - 8 * f->size;
+
+			v->number = (uint64_t)((int64_t)(v->number << shift) >>
+					       shift);
+		}
 	}
-	if (type < 2 || type > 3 || !strchr("usx", *p) || !isdigit(p[1]))
-		return -1;
-	f->type = *p;
-	bits = strtoul(p + 1, &end, 10);
-	f->size = (uint32_t)bits / 8;
-	return end == p + type && (bits == 8 || bits == 16 || bits == 32 ||
-				   bits == 64)
-		       ? 1
-		       : -1;
+	*data = c.p;
+	*len = c.left;
+	return true;
 }
 
 /* Print the value of @f at @c; false when the data ends before it. */
-static bool field_put(struct out *o, const struct field *f, struct cursor *c)
+static bool field_put(struct out *o, const struct dlog_field *f,
+		      struct cursor *c)
 {
-	uint64_t v = f->size;
+	struct dlog_value v;
 
-	switch (f->type) {
-	case 't':
-		if (!take(c, 2, &v))
-			return false;
-		/* fall through */
-	case 'c':
-		if (c->left < v)
-			return false;
-		put_bytes(o, c->p,
-			  f->type == 'c'
-				  ? strnlen((const char *)c->p, (size_t)v)
-				  : (size_t)v);
-		c->p += v;
-		c->left -= (size_t)v;
-		return true;
-	}
-	if (!take(c, f->size, &v))
+	if (!dlog_field_value(f, &c->p, &c->left, &v))
 		return false;
-	if (f->type == 's') {
-		uint32_t shift = 64 - 8 * f->size;
-
-		put(o, "%" PRId64, (int64_t)(v << shift) >> shift);
-	} else {
-		put(o, f->type == 'x' ? "0x%" PRIx64 : "%" PRIu64, v);
+	switch (f->type) {
+	case DLOG_FIELD_UINT:
+		put(o, "%" PRIu64, v.number);
+		break;
+	case DLOG_FIELD_INT:
+		put(o, "%" PRId64, (int64_t)v.number);
+		break;
+	case DLOG_FIELD_HEX:
+		put(o, "0x%" PRIx64, v.number);
+		break;
+	case DLOG_FIELD_CHARS:
+	case DLOG_FIELD_STR:
+		put_bytes(o, v.data, v.len);
+		break;
+	case DLOG_FIELD_BYTES:
+		put_hex(o, v.data, v.len);
+		break;
 	}
 	return true;
 }
@@ -257,8 +290,7 @@ static void text_event(struct out *o, const struct dlog_entry *e)
 	struct cursor c = { e->data, e->len };
 	struct dlog_event_desc desc;
 	const char *s;
-	struct field f;
-	int ret;
+	struct dlog_field f;
 
 	if (!dlog_get_event(e->source, e->arg, &desc)) {
 		put(o, "event %u:", e->arg);
@@ -267,10 +299,11 @@ static void text_event(struct out *o, const struct dlog_entry *e)
 		put_hex(o, c.p, c.left);
 		return;
 	}
-	put(o, "%s:", desc.name);
+	put_bytes(o, desc.name, strlen(desc.name));
+	put(o, ":");
 	s = desc.fields;
-	while ((ret = field_parse(&s, &f)) > 0) {
-		put(o, " %.*s=", f.name_len, f.name);
+	while (dlog_field_next(&s, &f) > 0) {
+		put(o, " %.*s=", (int)f.name_len, f.name);
 		if (!field_put(o, &f, &c)) {
 			put(o, "<cut short>");
 			return;
@@ -369,6 +402,50 @@ static void text_stack(struct out *o, const struct dlog_entry *e)
 	put_bytes(o, c.p, c.left);
 }
 
+/* The next string of @c with its NUL, which may be missing at the end. */
+static void put_string(struct out *o, struct cursor *c)
+{
+	size_t len = strnlen((const char *)c->p, c->left);
+
+	put_bytes(o, c->p, len);
+	if (len < c->left)
+		len++;
+	c->p += len;
+	c->left -= len;
+}
+
+/* call: strlen(0x0): s must not be NULL, called from probe+0x12/0x40 [demo] */
+static void text_call(struct out *o, const struct dlog_entry *e)
+{
+	struct cursor c = { e->data, e->len }, name;
+	uint64_t site, flags, nr, arg;
+	bool result;
+
+	if (!take(&c, 8, &site) || !take(&c, 4, &flags) || !take(&c, 4, &nr) ||
+	    nr > c.left / 8) {
+		put(o, "call: <cut short>");
+		return;
+	}
+	result = nr && (flags & DLOG_CALL_RESULT);
+	name = (struct cursor){ c.p + 8 * nr, c.left - 8 * (size_t)nr };
+	put(o, "call: ");
+	put_string(o, &name);
+	put(o, "(");
+	for (uint64_t i = 0; i < nr && take(&c, 8, &arg); i++)
+		put(o, "%s0x%" PRIx64,
+		    result && i == nr - 1 ? ") = "
+		    : i			  ? ", "
+					  : "",
+		    arg);
+	put(o, result ? ": " : "): ");
+	put_string(o, &name);
+	put(o, ", called from ");
+	if (name.left && *name.p)
+		put_string(o, &name);
+	else
+		put(o, "0x%" PRIx64, site);
+}
+
 size_t dlog_entry_text(const struct dlog_entry *e, char *buf, size_t size)
 {
 	/* The last byte is for the NUL. */
@@ -396,6 +473,9 @@ size_t dlog_entry_text(const struct dlog_entry *e, char *buf, size_t size)
 		break;
 	case DLOG_KIND_STACK:
 		text_stack(&o, e);
+		break;
+	case DLOG_KIND_CALL:
+		text_call(&o, e);
 		break;
 	default:
 		put(&o, "%s:", dlog_kind_name(e->kind));

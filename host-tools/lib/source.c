@@ -266,12 +266,25 @@ void dlog_close(struct dlog *d)
 {
 	if (!d)
 		return;
+	if (d->release)
+		d->release(d->private);
 	dlog_table_free(d);
-	dlog_events_free(d);
+	dlog_catalog_free(d);
 	if (d->fd >= 0)
 		close(d->fd);
 	free(d->name);
 	free(d);
+}
+
+void dlog_set_private(struct dlog *d, void *data, void (*release)(void *data))
+{
+	d->private = data;
+	d->release = release;
+}
+
+void *dlog_get_private(struct dlog *d)
+{
+	return d->private;
 }
 
 void dlog_get_info(struct dlog *d, struct dlog_info *info)

@@ -8,6 +8,7 @@ is what the writer's test program noted while it wrote.  All three must agree.
 """
 
 import gzip
+import json
 import os
 import subprocess
 import sys
@@ -51,6 +52,28 @@ def readers_agree_with_the_writer():
             ours = compare.libdlog(f.name)
             assert ours == compare.joined(noted), 'libdlog differs on ' + name
             print('%s: %d records' % (name, len(noted)))
+
+
+@case
+def names_are_resolved():
+    """What docs/abi.md sections 7 and 8 make of CALL, of an event with a
+    format, and of OBJECT, SYMBOLS and BASE."""
+    with tempfile.NamedTemporaryFile() as f:
+        f.write(unpacked('names', 'img'))
+        f.flush()
+        out = subprocess.run([os.path.join(BUILD, 'bin', 'dlog-read'),
+                              '-o', 'json', f.name], check=True,
+                             stdout=subprocess.PIPE).stdout
+    call, tick = [e for e in map(json.loads, out.splitlines())
+                  if e['kind'] in ('call', 'event')]
+    assert call['text'] == ('call: kernel_read(0x1234) = 0xfffffffffffffffe: '
+                            'file is an error, called from f+0x1/0x2'), call
+    assert call['level'] == 2, call
+    assert tick['name'] == 'test:tick' and tick['pid'] == 42, tick
+    assert tick['fields']['n'] == -7, tick
+    assert tick['fields']['ip'] in (0xffffffff81001010,
+                                    '0xffffffff81001010'), tick
+    assert 'do_thing+0x10' in tick['text'] and 'n=-7' in tick['text'], tick
 
 
 @case

@@ -4,6 +4,8 @@
  * test can describe a region and state what must come out.
  *
  *	mkregion FILE < script
+ *	mkregion FILE NAME FIELDS	add an event type to a region that is
+ *					there, as another kernel does
  *
  * Writes with the writer that guests use (shared-abi) and reads nothing with
  * libdlog, so that neither can hide the other's mistakes.
@@ -13,12 +15,16 @@
  *
  *	size BYTES | rings N | subbuf BYTES | cpus N | boots N
  *	label TEXT | uuid HEX | incompat BITS   before the first boot
+ *	kernel ADDRESS		where the text of the next boots' kernels begins
  *	boot RELEASE [REAL_NS]  a boot begins; guest clock at 0
  *	ring N                  what follows goes there
  *	printk PRI CALLER NS TEXT    CALLER: T1 (thread), C0 (CPU), - ; with
  *	                        "+" behind it: continues, with "_": open
  *	text PRI NS TEXT
- *	event NAME FIELDS NS HEX     FIELDS with ";" and "," for blanks
+ *	event NAME FIELDS NS HEX     FIELDS with ";" and "," for blanks;
+ *				"-": an event of ftrace, the format is
+ *	format TEXT		what this said last, without line "ID:"
+ *	record KIND ARG NS HEX
  *	state STATUS NS TEXT
  *	note NS                 the record that a driver leaves at boot
  *	stack CPU REASON NS TEXT
@@ -43,6 +49,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -59,6 +66,8 @@ struct maker {
 	int fd;
 	uint32_t ring; /* that commands write to */
 	uint32_t clocks;
+	uint64_t kernel_text;
+	char *format; /* of ftrace events to come */
 	/* where records of this boot lie, for smash */
 	uint8_t *written[WRITTEN_MAX];
 	size_t nr_written;
@@ -271,7 +280,7 @@ static void printk_record(struct maker *m, char *p)
 
 static void event_record(struct maker *m, char *p)
 {
-	uint8_t data[256], buf[1024];
+	uint8_t data[256], buf[16384];
 	char *name = word(&p), *fields = word(&p);
 	uint64_t time = number(m, &p);
 	size_t n = hex(m, word(&p), data, sizeof(data));
@@ -280,11 +289,25 @@ static void event_record(struct maker *m, char *p)
 	for (char *c = fields; c && *c; c++)
 		if (*c == ',')
 			*c = ' ';
-	id = dlog_catalog_add(&m->rg, time, name, fields, NULL, buf,
-			      sizeof(buf));
+	if (fields && !strcmp(fields, "-"))
+		id = dlog_catalog_add(&m->rg, time, name, "", m->format, buf,
+				      sizeof(buf));
+	else
+		id = dlog_catalog_add(&m->rg, time, name, fields, NULL, buf,
+				      sizeof(buf));
 	if (id < 0)
 		fail(m, "the catalog does not take it");
 	append(m, DLOG_TYPE(DLOG_KIND_EVENT, id), time, data, n);
+}
+
+static void any_record(struct maker *m, char *p)
+{
+	uint8_t data[1024];
+	uint32_t kind = (uint32_t)number(m, &p), arg = (uint32_t)number(m, &p);
+	uint64_t time = number(m, &p);
+	size_t n = hex(m, word(&p), data, sizeof(data));
+
+	append(m, DLOG_TYPE(kind, arg), time, data, n);
 }
 
 static void stack_record(struct maker *m, char *p)
@@ -377,6 +400,12 @@ static bool record(struct maker *m, const char *cmd, char *p)
 		append(m, DLOG_TYPE(DLOG_KIND_STATE, arg), time, t, n);
 	} else if (!strcmp(cmd, "event")) {
 		event_record(m, p);
+	} else if (!strcmp(cmd, "format")) {
+		n = text(m, p, &t);
+		free(m->format);
+		m->format = strndup(t, n);
+	} else if (!strcmp(cmd, "record")) {
+		any_record(m, p);
 	} else if (!strcmp(cmd, "stack")) {
 		stack_record(m, p);
 	} else if (!strcmp(cmd, "torn")) {
@@ -408,7 +437,7 @@ static void boot(struct maker *m, char *p)
 	if (!release)
 		fail(m, "boot: which release?");
 	strncpy(info.release, release, sizeof(info.release) - 1);
-	info.kernel_text = 0xffffffff81000000;
+	info.kernel_text = m->kernel_text;
 	info.boot_id[0] = 0xb0;
 	info.boot_id[15] = (uint8_t)(m->rg.boot + 1);
 	if (p)
@@ -509,6 +538,10 @@ static void command(struct maker *m, char *p)
 
 	if (!cmd || *cmd == '#' || geometry(m, cmd, p))
 		return;
+	if (!strcmp(cmd, "kernel")) {
+		m->kernel_text = number(m, &p);
+		return;
+	}
 	if (!strcmp(cmd, "boot")) {
 		boot(m, p);
 		return;
@@ -525,9 +558,33 @@ static void command(struct maker *m, char *p)
 	}
 }
 
+/* Whoever else has the region mapped goes on. */
+static int add_type(const char *path, const char *name, const char *fields)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC), id = -EINVAL;
+	struct dlog_region rg;
+	char buf[1024];
+	struct stat st;
+	void *map;
+
+	if (fd < 0 || fstat(fd, &st))
+		return -errno;
+	map = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED,
+		   fd, 0);
+	close(fd);
+	if (map == MAP_FAILED)
+		return -errno;
+	if (dlog_region_open(&rg, map, (uint64_t)st.st_size) == DLOG_SUPER_OK)
+		id = dlog_catalog_add(&rg, 0, name, fields, NULL, buf,
+				      sizeof(buf));
+	munmap(map, (size_t)st.st_size);
+	return id;
+}
+
 int main(int argc, char **argv)
 {
 	struct maker m = {
+		.kernel_text = 0xffffffff81000000,
 		.sb = {
 			.region_size = 1 << 20,
 			.nr_rings = 2,
@@ -543,8 +600,11 @@ int main(int argc, char **argv)
 	size_t room = 0;
 	ssize_t n;
 
+	if (argc == 4)
+		return add_type(argv[1], argv[2], argv[3]) <= 0;
 	if (argc != 2) {
-		fprintf(stderr, "usage: mkregion FILE < script\n");
+		fprintf(stderr, "usage: mkregion FILE < script\n"
+				"       mkregion FILE NAME FIELDS\n");
 		return 2;
 	}
 	m.fd = open(argv[1], O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
@@ -559,6 +619,7 @@ int main(int argc, char **argv)
 	if (!m.map)
 		format(&m);
 	free(line);
+	free(m.format);
 	free(m.rings);
 	free(m.ends);
 	close(m.fd);

@@ -134,6 +134,7 @@ static void limits(void **state)
 		{ .boots = 3 },
 		{ .boots = 5000 },
 		{ .catalog = 64 << 20 },
+		{ .size = 64 << 20, .catalog = (16 << 20) + 8 },
 		{ .catalog = UINT64_MAX },
 		{ .size = 65536, .rings = 64 },
 		{ .size = 1 << 20, .rings = 1024, .subbuf_size = 65536 },

@@ -78,9 +78,8 @@ static void text(void **state)
 				    "", 0, &level),
 			    "state: running");
 	assert_int_equal(level, 6);
-	assert_string_equal(
-		text_of(DLOG_TYPE(DLOG_KIND_CALL, 0), "\x01\xff", 2, NULL),
-		"call: 01ff");
+	assert_string_equal(text_of(DLOG_TYPE(15, 0), "\x01\xff", 2, NULL),
+			    "?: 01ff");
 }
 
 static void boot(void **state)
@@ -208,6 +207,54 @@ static void evidence(void **state)
 		"stack: <cut short>");
 }
 
+/* A broken rule: docs/abi.md section 7, CALL. */
+static void call(void **state)
+{
+	static const char strings[] = "strlen\0s must not be NULL\0"
+				      "probe+0x12/0x40 [demo]";
+	struct {
+		uint64_t site;
+		uint32_t flags, nr_args;
+		uint64_t args[2];
+		char text[sizeof(strings)];
+	} c = { .site = 0xffffffffc0001012,
+		.flags = DLOG_CALL_FATAL,
+		.nr_args = 2,
+		.args = { 0, 0x2a } };
+	uint8_t *raw = (uint8_t *)&c, level;
+	uint32_t type = DLOG_TYPE(DLOG_KIND_CALL, 2), len;
+
+	(void)state;
+	len = offsetof(typeof(c), text) + sizeof(strings);
+	memcpy(c.text, strings, sizeof(strings));
+	assert_string_equal(text_of(type, &c, len, &level),
+			    "call: strlen(0x0, 0x2a): s must not be NULL, "
+			    "called from probe+0x12/0x40 [demo]");
+	assert_int_equal(level, 2);
+	c.flags = DLOG_CALL_RESULT;
+	assert_string_equal(text_of(type + (2 << 4), &c, len, &level),
+			    "call: strlen(0x0) = 0x2a: s must not be NULL, "
+			    "called from probe+0x12/0x40 [demo]");
+	assert_int_equal(level, 4);
+	/* Only a facility differs. */
+	text_of(DLOG_TYPE(DLOG_KIND_CALL, DLOG_PRI(16, 3)), &c, len, &level);
+	assert_int_equal(level, 3);
+	/* No caller: the address. */
+	assert_string_equal(text_of(type, &c, len - 23, NULL),
+			    "call: strlen(0x0) = 0x2a: s must not be NULL, "
+			    "called from 0xffffffffc0001012");
+	/* Cut anywhere, inside of strings too: nothing is read beyond. */
+	for (uint32_t n = 0; n < len; n++)
+		assert_int_equal(
+			strncmp(text_of(type, raw, n, NULL), "call: ", 6), 0);
+	assert_string_equal(text_of(type, raw, 31, NULL), "call: <cut short>");
+	c.nr_args = 0xffffffff;
+	assert_string_equal(text_of(type, &c, len, NULL), "call: <cut short>");
+	c.nr_args = 0;
+	assert_string_equal(text_of(type, &c, 17, NULL),
+			    "call: (): , called from 0xffffffffc0001012");
+}
+
 static void names(void **state)
 {
 	(void)state;
@@ -234,8 +281,13 @@ static void names(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(text),       T(boot),	    T(events),
-		T(odd_fields), T(evidence), cmocka_unit_test(names),
+		T(text),
+		T(boot),
+		T(events),
+		T(odd_fields),
+		T(evidence),
+		T(call),
+		cmocka_unit_test(names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

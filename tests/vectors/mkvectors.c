@@ -287,6 +287,69 @@ static void kinds(struct vector *v, const char *dir)
 	close_vector(v);
 }
 
+/* A record of the catalog that is no event type. */
+static void catalog(struct vector *v, uint32_t kind, uint32_t object,
+		    const void *data, uint32_t len)
+{
+	struct dlog_catalog_item end = { 0 };
+
+	while (dlog_catalog_next(&v->rg, &end))
+		;
+	v->now += 1000;
+	if (dlog_catalog_append(&v->rg, &end, v->now, DLOG_TYPE(kind, object),
+				data, len))
+		die("catalog");
+}
+
+static const char format[] =
+	"name: tick\nformat:\n"
+	"\tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;\n"
+	"\tfield:unsigned char common_flags;\toffset:2;\tsize:1;\tsigned:0;\n"
+	"\tfield:unsigned char common_preempt_count;\toffset:3;\tsize:1;\tsigned:0;\n"
+	"\tfield:int common_pid;\toffset:4;\tsize:4;\tsigned:1;\n\n"
+	"\tfield:unsigned long ip;\toffset:8;\tsize:8;\tsigned:0;\n"
+	"\tfield:int n;\toffset:16;\tsize:4;\tsigned:1;\n\n"
+	"print fmt: \"%pS n=%d\", (void *)REC->ip, REC->n\n";
+
+/* A broken rule, an event of ftrace, and symbols that name its address. */
+static void names(struct vector *v, const char *dir)
+{
+	static const uint64_t args[] = { 0x1234, 0xfffffffffffffffe };
+	static const char texts[] = "kernel_read\0file is an error\0f+0x1/0x2";
+	static const uint8_t event[] = { 1,    0,    0,	   0,	 42,
+					 0,    0,    0,	   0x10, 0x10,
+					 0x00, 0x81, 0xff, 0xff, 0xff,
+					 0xff, 0xf9, 0xff, 0xff, 0xff };
+	static const char object[] = "vmlinux 6.1.0-vector #1";
+	uint8_t scratch[1024], data[256];
+
+	open_vector(v, dir, "names", 1, 65536);
+	if (dlog_catalog_add(&v->rg, v->now, "test:tick", "", format, scratch,
+			     sizeof(scratch)) != 1)
+		die("catalog");
+	catalog(v, DLOG_KIND_OBJECT, 1, object, sizeof(object));
+	dlog_put32(data, 0x1000);
+	dlog_put32(data + 4, 0x100);
+	memcpy(data + 8, "do_thing", 9);
+	dlog_put32(data + 17, 0x1100);
+	dlog_put32(data + 21, 0);
+	memcpy(data + 25, "next", 5);
+	catalog(v, DLOG_KIND_SYMBOLS, 1, data, 30);
+	dlog_put32(data, 1);
+	dlog_put32(data + 4, 0x2000);
+	dlog_put64(data + 8, 0xffffffff81000000);
+	catalog(v, DLOG_KIND_BASE, 1, data, 16);
+	dlog_put64(data, 0xffffffffc0000001);
+	dlog_put32(data + 8, DLOG_CALL_FATAL | DLOG_CALL_RESULT);
+	dlog_put32(data + 12, 2);
+	dlog_put64(data + 16, args[0]);
+	dlog_put64(data + 24, args[1]);
+	memcpy(data + 32, texts, sizeof(texts));
+	put(v, 0, DLOG_KIND_CALL, DLOG_PRI(0, 2), data, 32 + sizeof(texts));
+	put(v, 0, DLOG_KIND_EVENT, 1, event, sizeof(event));
+	close_vector(v);
+}
+
 static void laps(struct vector *v, const char *dir)
 {
 	open_vector(v, dir, "laps", 2, 98304);
@@ -358,5 +421,6 @@ int main(int argc, char **argv)
 	torn(&v, argv[1]);
 	nostart(&v, argv[1]);
 	backup(&v, argv[1]);
+	names(&v, argv[1]);
 	return 0;
 }
