@@ -44,8 +44,12 @@ static void dlog_beat_clock(void)
 static void dlog_beat_control(void)
 {
 	struct dlog_state *st = dlog_region_state(&dlog.region);
+	bool stop = READ_ONCE(st->control) & DLOG_CONTROL_STOP;
 
-	dlog.host_stop = READ_ONCE(st->control) & DLOG_CONTROL_STOP;
+	/* Whoever was first with a change sees to the gates. */
+	if (stop == READ_ONCE(dlog.host_stop))
+		return;
+	WRITE_ONCE(dlog.host_stop, stop);
 	dlog_update_recording();
 }
 

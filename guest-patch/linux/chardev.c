@@ -5,7 +5,8 @@
  * Reading /dev/dlog gives the text of this and earlier boots as it stands at
  * open(), oldest first, for the guest's own use (a rescue system, a kernel
  * started by kexec).  The host has libdlog, which shows more and trusts less.
- * Writing "start" or "stop" to it switches recording.
+ * Writing to it runs commands (command.c), and so does an ioctl, which tells
+ * what was wrong; other ioctls declare and append events.
  *
  * Each write() to /dev/dlog-msg adds one message, with an optional "<PRI>"
  * in front as in /dev/kmsg.
@@ -25,6 +26,7 @@
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
+#include <uapi/linux/dlog.h>
 
 #include "driver.h"
 
@@ -140,6 +142,52 @@ static size_t dlog_escape(char *to, size_t room, const u8 *s, size_t len,
 	return out;
 }
 
+/* The next string of a CALL record; @*s is left behind it. */
+static size_t dlog_call_string(char *to, size_t room, const u8 **s,
+			       const u8 *end)
+{
+	size_t len = strnlen(*s, end - *s);
+	size_t out = dlog_escape(to, room, *s, len, 0);
+
+	*s += len;
+	*s += *s != end;
+	return out;
+}
+
+/* strlen(0x0): s must not be NULL, called from probe+0x12/0x40 [demo] */
+static size_t dlog_render_call(char *to, size_t room, const u8 *data, u32 len)
+{
+	const u8 *arg = data + sizeof(struct dlog_call), *end = data + len, *s;
+	struct dlog_call call = {};
+	size_t at = 0;
+
+	memcpy(&call, data, min_t(size_t, len, sizeof(call)));
+	if (len < sizeof(call) || call.nr_args > (end - arg) / sizeof(u64))
+		return scnprintf(to, room, "call: <cut short>");
+	s = arg + call.nr_args * sizeof(u64);
+	at = scnprintf(to, room, "call: ");
+	at += dlog_call_string(to + at, room - at, &s, end);
+	at += scnprintf(to + at, room - at, "(");
+	for (u32 i = 0; i < call.nr_args; i++, arg += sizeof(u64)) {
+		bool result = call.flags & DLOG_CALL_RESULT &&
+			      i == call.nr_args - 1;
+
+		at += scnprintf(to + at, room - at, "%s0x%llx",
+				result ? ") = "
+				: i    ? ", "
+				       : "",
+				dlog_load64(arg));
+	}
+	at += scnprintf(to + at, room - at, "%s",
+			call.nr_args && call.flags & DLOG_CALL_RESULT ? ": "
+								      : "): ");
+	at += dlog_call_string(to + at, room - at, &s, end);
+	at += scnprintf(to + at, room - at, ", called from ");
+	if (s == end || !*s)
+		return at + scnprintf(to + at, room - at, "0x%llx", call.site);
+	return at + dlog_call_string(to + at, room - at, &s, end);
+}
+
 static void dlog_render(struct dlog_reader *r, struct dlog_cursor *c)
 {
 	u32 skip = 0, caller = 0;
@@ -148,6 +196,7 @@ static void dlog_render(struct dlog_reader *r, struct dlog_cursor *c)
 
 	switch (DLOG_TYPE_KIND(c->type)) {
 	case DLOG_KIND_TEXT:
+	case DLOG_KIND_CALL:
 		break;
 	case DLOG_KIND_PRINTK:
 		skip = 4;
@@ -173,8 +222,12 @@ static void dlog_render(struct dlog_reader *r, struct dlog_cursor *c)
 		at += indent;
 	}
 	r->boot = c->boot;
-	at += dlog_escape(to + at, TEXT_SIZE - at - 1, c->data + skip,
-			  c->len - skip, indent);
+	if (DLOG_TYPE_KIND(c->type) == DLOG_KIND_CALL)
+		at += dlog_render_call(to + at, TEXT_SIZE - at - 1, c->data,
+				       c->len);
+	else
+		at += dlog_escape(to + at, TEXT_SIZE - at - 1, c->data + skip,
+				  c->len - skip, indent);
 	r->open = caller & DLOG_CALLER_OPEN;
 	if (!r->open)
 		to[at++] = '\n';
@@ -293,24 +346,160 @@ static int dlog_release(struct inode *inode, struct file *file)
 	return 0;
 }
 
+/* What user space hands over at most: a record, a text of commands. */
+#define GIVEN_MAX 65536
+#define FIELDS_SIZE 4096
+
+/* @len bytes of user space with a NUL behind them, kvmalloc()ed. */
+static char *dlog_given(const void __user *from, size_t len)
+{
+	char *text;
+
+	if (len > GIVEN_MAX)
+		return ERR_PTR(-EMSGSIZE);
+	text = kvmalloc(len + 1, GFP_KERNEL);
+	if (!text)
+		return ERR_PTR(-ENOMEM);
+	if (copy_from_user(text, from, len)) {
+		kvfree(text);
+		return ERR_PTR(-EFAULT);
+	}
+	text[len] = 0;
+	return text;
+}
+
+static int dlog_run(const void __user *from, size_t len, char *error,
+		    size_t size)
+{
+	char *text = dlog_given(from, len);
+	int ret;
+
+	*error = 0;
+	if (IS_ERR(text))
+		return PTR_ERR(text);
+	if (memchr(text, 0, len)) {
+		scnprintf(error, size, "there is a NUL among the commands");
+		ret = -EINVAL;
+	} else {
+		ret = dlog_command(text, error, size);
+	}
+	kvfree(text);
+	return ret;
+}
+
 static ssize_t dlog_control(struct file *file, const char __user *from,
 			    size_t count, loff_t *pos)
 {
-	char word[16] = "";
+	char error[256];
+	int ret = dlog_run(from, count, error, sizeof(error));
 
-	if (count >= sizeof(word))
-		return -EINVAL;
-	if (copy_from_user(word, from, count))
+	/* Whoever writes has no other way to hear what was wrong. */
+	if (*error)
+		pr_warn_ratelimited("%s\n", error);
+	return ret ?: count;
+}
+
+static long dlog_ioc_run(void __user *arg)
+{
+	struct dlog_ioc_run a;
+	char error[256];
+	int ret;
+
+	if (copy_from_user(&a, arg, sizeof(a)))
 		return -EFAULT;
-	strim(word);
-	if (!strcmp(word, "start"))
-		dlog.user_stop = false;
-	else if (!strcmp(word, "stop"))
-		dlog.user_stop = true;
-	else
+	ret = dlog_run(u64_to_user_ptr(a.text), a.len, error, sizeof(error));
+	if (!a.error || !a.error_size)
+		return ret;
+	error[min_t(size_t, a.error_size, sizeof(error)) - 1] = 0;
+	if (copy_to_user(u64_to_user_ptr(a.error), error, strlen(error) + 1))
+		return -EFAULT;
+	return ret;
+}
+
+static long dlog_ioc_event(void __user *arg)
+{
+	struct dlog_ioc_event a;
+	char *name, *fields;
+	int ret;
+
+	if (copy_from_user(&a, arg, sizeof(a)))
+		return -EFAULT;
+	if (a.reserved)
 		return -EINVAL;
-	dlog_update_recording();
-	return count;
+	name = strndup_user(u64_to_user_ptr(a.name), 256);
+	if (IS_ERR(name))
+		return PTR_ERR(name);
+	fields = strndup_user(u64_to_user_ptr(a.fields), FIELDS_SIZE);
+	ret = PTR_ERR_OR_ZERO(fields);
+	if (!ret) {
+		ret = dlog_event_register(name, fields);
+		kfree(fields);
+	}
+	kfree(name);
+	if (ret < 0)
+		return ret;
+	a.id = ret;
+	return copy_to_user(arg, &a, sizeof(a)) ? -EFAULT : 0;
+}
+
+static long dlog_ioc_record(void __user *arg)
+{
+	struct dlog_ioc_record a;
+	char *data;
+	int ret;
+
+	if (copy_from_user(&a, arg, sizeof(a)))
+		return -EFAULT;
+	if (a.id - 1U >= DLOG_EVENT_MAX)
+		return -EINVAL;
+	data = dlog_given(u64_to_user_ptr(a.data), a.len);
+	if (IS_ERR(data))
+		return PTR_ERR(data);
+	ret = dlog_fields_match(a.id, data, a.len);
+	if (!ret)
+		ret = dlog_event(a.id, data, a.len);
+	kvfree(data);
+	return ret;
+}
+
+static long dlog_ioc_show(void __user *arg)
+{
+	struct dlog_ioc_show a;
+	size_t len;
+	char *text;
+	long ret;
+
+	if (copy_from_user(&a, arg, sizeof(a)))
+		return -EFAULT;
+	text = dlog_command_show(a.what, &len);
+	if (IS_ERR(text))
+		return PTR_ERR(text);
+	ret = len;
+	if (copy_to_user(u64_to_user_ptr(a.text), text,
+			 min_t(size_t, len, a.size)))
+		ret = -EFAULT;
+	kvfree(text);
+	return ret;
+}
+
+static long dlog_ioctl(struct file *file, unsigned int nr, unsigned long arg)
+{
+	fmode_t need = nr == DLOG_IOC_SHOW ? FMODE_READ : FMODE_WRITE;
+	void __user *to = (void __user *)arg;
+
+	if (!(file->f_mode & need))
+		return -EBADF;
+	switch (nr) {
+	case DLOG_IOC_EVENT:
+		return dlog_ioc_event(to);
+	case DLOG_IOC_RECORD:
+		return dlog_ioc_record(to);
+	case DLOG_IOC_RUN:
+		return dlog_ioc_run(to);
+	case DLOG_IOC_SHOW:
+		return dlog_ioc_show(to);
+	}
+	return -ENOTTY;
 }
 
 static ssize_t dlog_message(struct file *file, const char __user *from,
@@ -349,6 +538,8 @@ static const struct file_operations dlog_fops = {
 	.open = dlog_open,
 	.read = dlog_read,
 	.write = dlog_control,
+	.unlocked_ioctl = dlog_ioctl,
+	.compat_ioctl = compat_ptr_ioctl,
 	.release = dlog_release,
 	.llseek = noop_llseek,
 };

@@ -123,14 +123,29 @@ static void dlog_elf_regs(elf_gregset_t *to, struct pt_regs *regs,
 #endif
 }
 
+/* The frames from @first on as a STACK record, one a line. */
+static void dlog_stack_put(struct dlog_scratch *s, unsigned int first,
+			   unsigned int n, enum dlog_status reason)
+{
+	unsigned int len = 0;
+
+	for (unsigned int i = first; i < n; i++)
+		len += scnprintf(s->stack.text + len, STACK_TEXT - len, "%s%pS",
+				 len ? "\n" : "", (void *)s->frames[i]);
+	s->stack.cpu = raw_smp_processor_id();
+	s->stack.reason = reason;
+	dlog_append(DLOG_TYPE(DLOG_KIND_STACK, 0), dlog_clock(), &s->stack,
+		    offsetof(typeof(s->stack), text) + len);
+}
+
 /*
- * This CPU's stack, one frame a line, from @regs' instruction on: what lies
- * above it is our own handler.
+ * This CPU's stack from @regs' instruction on: what lies above it is our own
+ * handler.
  */
 static void dlog_stack(struct dlog_scratch *s, struct pt_regs *regs,
 		       enum dlog_status reason)
 {
-	unsigned int n, first = 0, len = 0;
+	unsigned int n, first = 0;
 
 	n = stack_trace_save(s->frames, STACK_FRAMES, 0);
 	for (unsigned int i = 0; i < n; i++) {
@@ -139,13 +154,21 @@ static void dlog_stack(struct dlog_scratch *s, struct pt_regs *regs,
 			break;
 		}
 	}
-	for (unsigned int i = first; i < n; i++)
-		len += scnprintf(s->stack.text + len, STACK_TEXT - len, "%s%pS",
-				 len ? "\n" : "", (void *)s->frames[i]);
-	s->stack.cpu = raw_smp_processor_id();
-	s->stack.reason = reason;
-	dlog_append(DLOG_TYPE(DLOG_KIND_STACK, 0), dlog_clock(), &s->stack,
-		    offsetof(typeof(s->stack), text) + len);
+	dlog_stack_put(s, first, n, reason);
+}
+
+void dlog_stack_here(void)
+{
+	struct dlog_scratch *s = this_cpu_ptr(scratch);
+	unsigned int n, first = 0;
+
+	if (!READ_ONCE(dlog.ready) || atomic_xchg(&s->busy, 1))
+		return;
+	n = stack_trace_save(s->frames, STACK_FRAMES, 0);
+	while (first < n && within_module(s->frames[first], THIS_MODULE))
+		first++;
+	dlog_stack_put(s, first, n, DLOG_ST_NONE);
+	atomic_set(&s->busy, 0);
 }
 
 /* Registers and stack of this CPU.  Any context. */

@@ -100,7 +100,8 @@ static struct {
 	bool ok;
 } probe;
 
-static bool watch; /* seen.on or probe.text: each line has to be looked at */
+/* seen.on, probe.text or dlog.level: each line has to be looked at */
+static bool watch;
 
 static const char *source = "nothing";
 
@@ -168,7 +169,14 @@ static noinline notrace void dlog_kmsg_alarm(const char *text, u16 len)
 		dlog_set_status(DLOG_ST_HARD_LOCKUP, NULL);
 }
 
-static noinline notrace void dlog_kmsg_slow(const struct prb_info *info,
+void dlog_kmsg_level(unsigned int level)
+{
+	WRITE_ONCE(dlog.level, level);
+	WRITE_ONCE(watch, level < 7);
+}
+
+/* Is the line to be recorded? */
+static noinline notrace bool dlog_kmsg_slow(const struct prb_info *info,
 					    const char *text, u16 len)
 {
 	if (seen.on && info->seq - seen.from < SEEN_MAX)
@@ -176,6 +184,7 @@ static noinline notrace void dlog_kmsg_slow(const struct prb_info *info,
 	if (probe.text && len == strlen(probe.text) && info->level == 6 &&
 	    !memcmp(text, probe.text, len))
 		probe.ok = true;
+	return info->level <= READ_ONCE(dlog.level);
 }
 
 static void notrace dlog_kmsg_hook(unsigned long ip, unsigned long parent,
@@ -200,11 +209,11 @@ static void notrace dlog_kmsg_hook(unsigned long ip, unsigned long parent,
 	if (unlikely(at + len > prb.size))
 		return;
 	text = prb.data + at;
-	if (unlikely(data_race(watch)))
-		dlog_kmsg_slow(info, text, len);
 	/* Level and facility say that it is the kernel that speaks. */
 	if (unlikely(info->level == 0 && info->facility == 0))
 		dlog_kmsg_alarm(text, len);
+	if (unlikely(data_race(watch)) && !dlog_kmsg_slow(info, text, len))
+		return;
 	if (!dlog_recording())
 		return;
 	id = (u64)e->id << 16;
@@ -318,6 +327,8 @@ static void dlog_take_line(char *line, size_t len)
 	} else {
 		prefix = n + (line[n] == ' ');
 	}
+	if (DLOG_PRI_LEVEL(pri) > dlog.level)
+		return;
 	text = line + prefix;
 	for (char *p = text; p < end;) {
 		char *nl = memchr(p, '\n', end - p);

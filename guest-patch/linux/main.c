@@ -14,10 +14,8 @@
 #include <linux/fs.h>
 #include <linux/kprobes.h>
 #include <linux/module.h>
-#include <linux/mutex.h>
 #include <linux/slab.h>
 #include <linux/smp.h>
-#include <linux/spinlock.h>
 #include <linux/timekeeping.h>
 #include <linux/utsname.h>
 #include <linux/uuid.h>
@@ -30,18 +28,22 @@ static unsigned int heartbeat_ms = 1000;
 module_param(heartbeat_ms, uint, 0444);
 MODULE_PARM_DESC(heartbeat_ms, "Heartbeat period in ms, 100 to 60000 (1000)");
 
+static char *run;
+module_param(run, charp, 0444);
+MODULE_PARM_DESC(run, "Commands for the end of loading, parted by ';'");
+
 static bool stopped;
 module_param(stopped, bool, 0444);
 MODULE_PARM_DESC(stopped, "Do not record until told to (N)");
 
 struct dlog_driver dlog __read_mostly;
 DEFINE_PER_CPU(struct dlog_ring *, dlog_cpu_ring);
-static DEFINE_MUTEX(dlog_catalog_lock);
 
-u8 dlog_gate[DLOG_GATES] __read_mostly = { [0 ... DLOG_GATES - 1] = 1 };
+u8 dlog_gate[DLOG_GATES] __read_mostly = { [0 ... DLOG_GATES - 1] =
+						   DLOG_GATE_SHUT };
 EXPORT_SYMBOL_GPL(dlog_gate);
 static DECLARE_BITMAP(dlog_off, DLOG_GATES);
-static DEFINE_RAW_SPINLOCK(dlog_gate_lock);
+static DECLARE_BITMAP(dlog_hooked, DLOG_GATES);
 
 static_assert(DLOG_GATES == DLOG_EVENT_MAX + 1);
 
@@ -57,37 +59,22 @@ notrace int dlog_put(u32 type, u64 time, bool tagged, u32 tag, const void *data,
 	return ret;
 }
 
-/* Whatever kept the append below from its quick way; preemption is off. */
-static noinline notrace int dlog_put_slow(u32 type, const void *data,
-					  size_t len)
+notrace int dlog_put_slow(u32 type, bool tagged, u32 tag, const void *data,
+			  size_t len)
 {
 	int ret = dlog_ring_put(raw_cpu_read(dlog_cpu_ring), type,
-				dlog_epoch_begin(), false, 0, data, len);
+				dlog_epoch_begin(), tagged, tag, data, len);
 
 	preempt_enable_notrace();
 	return ret;
-}
-
-/* Append now.  Calls nothing on the quick way: no register is saved. */
-static __always_inline int dlog_put_now(u32 type, const void *data, size_t len)
-{
-	u64 now;
-
-	preempt_disable_notrace();
-	if (likely(dlog_clock_quick(&now)) &&
-	    likely(dlog_ring_put_quick(raw_cpu_read(dlog_cpu_ring), type, now,
-				       false, 0, data, len))) {
-		preempt_enable_notrace();
-		return 0;
-	}
-	return dlog_put_slow(type, data, len);
 }
 
 notrace int __dlog_write(unsigned int level, const char *text, size_t len)
 {
 	if (unlikely(level > 7))
 		return -EINVAL;
-	return dlog_put_now(DLOG_TYPE(DLOG_KIND_TEXT, level), text, len);
+	return dlog_put_now(DLOG_TYPE(DLOG_KIND_TEXT, level), false, 0, text,
+			    len);
 }
 EXPORT_SYMBOL_GPL(__dlog_write);
 
@@ -110,25 +97,32 @@ notrace int __dlog_event(int id, const void *data, size_t len)
 {
 	if (unlikely(id - 1U >= DLOG_EVENT_MAX))
 		return -EINVAL;
-	return dlog_put_now(DLOG_TYPE(DLOG_KIND_EVENT, id), data, len);
+	if (unlikely(data_race(dlog_gate[id]) == DLOG_GATE_HOOKED))
+		return dlog_hook(id, false, 0, data, len);
+	return dlog_put_now(DLOG_TYPE(DLOG_KIND_EVENT, id), false, 0, data,
+			    len);
 }
 EXPORT_SYMBOL_GPL(__dlog_event);
 
 int dlog_event_register(const char *name, const char *fields)
 {
-	void *scratch;
+	char error[256];
 	int ret;
 
 	if (!READ_ONCE(dlog.ready))
 		return -ENODEV;
-	scratch = kvmalloc(DLOG_SUBBUF_MAX, GFP_KERNEL);
-	if (!scratch)
-		return -ENOMEM;
-	mutex_lock(&dlog_catalog_lock);
-	ret = dlog_catalog_add(&dlog.region, dlog_clock(), name, fields, NULL,
-			       scratch, DLOG_SUBBUF_MAX);
-	mutex_unlock(&dlog_catalog_lock);
-	kvfree(scratch);
+	ret = dlog_fields_check(name, fields, error, sizeof(error));
+	if (ret) {
+		pr_warn_ratelimited("%s\n", error);
+		return ret;
+	}
+	ret = dlog_catalog_event(name, fields, NULL);
+	if (ret > 0) {
+		int err = dlog_fields_learn(ret, fields);
+
+		if (err)
+			return err;
+	}
 	return ret;
 }
 EXPORT_SYMBOL_GPL(dlog_event_register);
@@ -140,34 +134,79 @@ int dlog_append(u32 type, u64 time, const void *data, size_t len)
 	return dlog_put(type, time, false, 0, data, len);
 }
 
-void dlog_update_recording(void)
+static bool dlog_stopped(void)
 {
-	unsigned long flags;
+	return !READ_ONCE(dlog.ready) || READ_ONCE(dlog.user_stop) ||
+	       READ_ONCE(dlog.host_stop);
+}
+
+/*
+ * No lock guards the gates: a consumer that stops recording may run within
+ * whatever a lock would call.  Who has changed what gates depend on stores
+ * them, and after that looks again; so the last one to store a gate has seen
+ * the last change.
+ */
+static notrace u8 dlog_gate_of(int id)
+{
+	if (dlog_stopped() || test_bit(id, dlog_off))
+		return DLOG_GATE_SHUT;
+	return test_bit(id, dlog_hooked) ? DLOG_GATE_HOOKED : DLOG_GATE_OPEN;
+}
+
+static notrace void dlog_gates_store(int from, int to)
+{
+	bool right;
+
+	do {
+		for (int id = from; id < to; id++)
+			WRITE_ONCE(dlog_gate[id], dlog_gate_of(id));
+		smp_mb(); /* the gates before what they depend on */
+		right = true;
+		for (int id = from; id < to; id++)
+			right &= READ_ONCE(dlog_gate[id]) == dlog_gate_of(id);
+	} while (!right);
+}
+
+notrace void dlog_update_recording(void)
+{
 	bool stopped;
 
-	raw_spin_lock_irqsave(&dlog_gate_lock, flags);
-	stopped = !dlog.ready || dlog.user_stop || dlog.host_stop;
-	if (stopped != dlog_gate[0]) {
-		for (int i = 0; i < DLOG_GATES; i++)
-			WRITE_ONCE(dlog_gate[i],
-				   stopped || test_bit(i, dlog_off));
+	smp_mb(); /* what was changed before the gates */
+	do {
+		stopped = dlog_stopped();
+		dlog_gates_store(0, DLOG_GATES);
 		dlog_put32(&dlog_region_state(&dlog.region)->recording,
 			   !stopped);
-	}
-	raw_spin_unlock_irqrestore(&dlog_gate_lock, flags);
+		smp_mb(); /* the word before what it depends on */
+	} while (stopped != dlog_stopped());
+}
+
+/* Set or clear a bit of event @id that its gate depends on. */
+static void dlog_gate_change(unsigned long *bits, int id, bool set)
+{
+	if (set)
+		set_bit(id, bits);
+	else
+		clear_bit(id, bits);
+	smp_mb__after_atomic(); /* the bit before the gate */
+	dlog_gates_store(id, id + 1);
+}
+
+void dlog_event_hooked(int id, bool hooked)
+{
+	dlog_gate_change(dlog_hooked, id, hooked);
+}
+
+bool dlog_event_is_on(int id)
+{
+	return !test_bit(id, dlog_off);
 }
 
 int dlog_event_switch(int id, bool on)
 {
-	unsigned long flags;
-
 	if (id - 1U >= DLOG_EVENT_MAX)
 		return -EINVAL;
-	raw_spin_lock_irqsave(&dlog_gate_lock, flags);
-	__assign_bit(id, dlog_off, !on);
-	if (!dlog_gate[0])
-		WRITE_ONCE(dlog_gate[id], !on);
-	raw_spin_unlock_irqrestore(&dlog_gate_lock, flags);
+	dlog_gate_change(dlog_off, id, !on);
 	return 0;
 }
 EXPORT_SYMBOL_GPL(dlog_event_switch);
@@ -268,7 +307,8 @@ static int dlog_adopt(void)
 	}
 	info.time = dlog_clock();
 	info.real = ktime_get_real_ns();
-	info.kernel_text = dlog_kernel_text();
+	dlog.kernel_text = dlog_kernel_text();
+	info.kernel_text = dlog.kernel_text;
 	dlog_get_boot_id(info.boot_id);
 	strscpy(info.release, init_utsname()->release, sizeof(info.release));
 	strscpy(info.machine, init_utsname()->machine, sizeof(info.machine));
@@ -330,6 +370,7 @@ static int __init dlog_init(void)
 	int ret;
 
 	dlog_clock_tune();
+	dlog.level = 8;
 	dlog.period_ms = clamp(heartbeat_ms, 100U, 60000U);
 	ret = dlog_find(&dlog.place);
 	if (ret)
@@ -338,31 +379,43 @@ static int __init dlog_init(void)
 	if (ret)
 		goto unfind;
 	dlog_open_state();
-	ret = dlog_evidence_start();
+	ret = dlog_catalog_start();
 	if (ret)
 		goto close;
+	ret = dlog_evidence_start();
+	if (ret)
+		goto catalog;
 	ret = dlog_beat_start();
 	if (ret)
 		goto evidence;
 	ret = dlog_kmsg_start();
 	if (ret)
 		goto beat;
+	ret = dlog_trace_start();
+	if (ret)
+		goto kmsg;
 	/* Last: what user space has opened must not go away again. */
 	ret = dlog_chardev_start();
 	if (ret)
-		goto kmsg;
+		goto trace;
 	pr_info("boot %u in region %pUb, %llu KiB at %pa (%s), %u rings, printk by %s\n",
 		dlog.region.boot, dlog.region.sb.uuid,
 		dlog.region.sb.region_size >> 10, &dlog.place.start,
 		dlog.place.how, dlog.region.sb.nr_rings, dlog_kmsg_source());
+	if (run)
+		dlog_command_boot(run);
 	return 0;
 
+trace:
+	dlog_trace_stop();
 kmsg:
 	dlog_kmsg_stop();
 beat:
 	dlog_beat_stop();
 evidence:
 	dlog_evidence_stop();
+catalog:
+	dlog_catalog_stop();
 close:
 	dlog_set_status(DLOG_ST_UNLOADED, "driver failed to start");
 	WRITE_ONCE(dlog.ready, false);
@@ -377,12 +430,16 @@ unfind:
 static void __exit dlog_exit(void)
 {
 	dlog_chardev_stop();
+	dlog_trace_stop();
+	dlog_hook_stop();
+	dlog_fields_stop();
 	dlog_kmsg_stop();
 	dlog_beat_stop();
 	dlog_evidence_stop();
 	dlog_set_status(DLOG_ST_UNLOADED, NULL);
 	WRITE_ONCE(dlog.ready, false);
 	dlog_update_recording();
+	dlog_catalog_stop();
 	/* Whoever was in an append has preemption off. */
 	synchronize_rcu();
 	kvfree(dlog.rings);

@@ -43,6 +43,10 @@ PR_SET_PDEATHSIG = 1
 # one.
 TIMEOUT = 90
 
+# What a kernel says that QEMU's TCG has led astray before there is a shell.
+EARLY_DEATH = re.compile(r'Kernel panic - not syncing: (Fatal exception|'
+                         r'IO-APIC \+ timer)')
+
 # How each line of tests/guest/init's agent begins.
 MARK = b'\n@@dlog '
 
@@ -57,6 +61,14 @@ class GuestRebooted(GuestError):
 
 class GuestExited(GuestError):
     """QEMU has ended while the guest was wanted."""
+
+
+class GuestTimeout(GuestError):
+    """It took too long."""
+
+
+class GuestDiedInBoot(GuestError):
+    """The kernel panicked at a start, before any module was loaded."""
 
 
 class _Drain:
@@ -163,10 +175,26 @@ class Guest:
         return os.path.join(self.dir, 'console.log')
 
     def start(self, wait=True, timeout=TIMEOUT):
-        """Starts QEMU, and unless told otherwise waits for the shell."""
+        """Starts QEMU, and unless told otherwise waits for the shell.
+
+        A kernel that dies under TCG before the first module is loaded is
+        started once more."""
+        self._spawn_all(timeout)
+        if not wait:
+            return
+        try:
+            self._wait_first(timeout)
+        except GuestDiedInBoot as err:
+            print('the kernel died in early boot, once more:\n%s' % err)
+            self._reap()
+            self._spawn_all(timeout)
+            self.wait_ready(timeout)
+
+    def _spawn_all(self, timeout):
         if self.process:
             raise ValueError('this guest runs already')
         self._make_dir()
+        self._console_begin = len(self.console())
         listeners = {name: self._listen(name) for name in ('qmp', 'shell')}
         try:
             self._spawn()
@@ -178,8 +206,6 @@ class Guest:
         finally:
             for listener in listeners.values():
                 listener.close()
-        if wait:
-            self.wait_ready(timeout)
 
     def _make_dir(self):
         """Makes the guest's folder and what stays the same in all starts."""
@@ -408,6 +434,26 @@ class Guest:
         _, mark = self._next_mark(timeout, 'the guest to boot', ['ready'])
         return mark[1]
 
+    def _wait_first(self, timeout):
+        """The same at a start, looking for a kernel that is dead already."""
+        deadline = time.monotonic() + timeout
+        while True:
+            left = deadline - time.monotonic()
+            try:
+                return self.wait_ready(max(min(left, 3), 0))
+            except GuestTimeout:
+                if self._died_in_boot():
+                    raise self._error('the kernel died', GuestDiedInBoot)
+                if left <= 3:
+                    raise
+
+    def _died_in_boot(self):
+        """Did it panic with no module in it yet?  QEMU 7.2's TCG lets a CPU
+        run code while another one patches it, so some boots do."""
+        text = self.console()[self._console_begin:]
+        return self.accel.startswith('tcg') and EARLY_DEATH.search(text) and \
+            not re.search(r'Modules linked in: \w', text)
+
     def sh(self, command, timeout=TIMEOUT):
         """Runs a shell command as root: (exit status, output as text).
 
@@ -476,7 +522,7 @@ class Guest:
                 left = deadline - time.monotonic()
                 if left <= 0:
                     raise self._error('waited %g s in vain for %s'
-                                      % (timeout, what))
+                                      % (timeout, what), GuestTimeout)
                 shell.changed.wait(left)
 
     # QMP
