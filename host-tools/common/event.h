@@ -58,8 +58,8 @@ struct event_data {
 };
 
 /* Field number @i of record @e, which is of type @t. */
-void event_get(struct event_decoder *dec, const struct event_type *t,
-	       const struct dlog_entry *e, uint32_t i, struct event_data *out);
+void event_get(const struct event_type *t, const struct dlog_entry *e,
+	       uint32_t i, struct event_data *out);
 
 /*
  * The text of @e behind "name: ": for ftrace as trace-cmd report prints it,

@@ -172,6 +172,14 @@ void json_u64(struct json *j, uint64_t v)
 	sink_u64(j->s, v);
 }
 
+void json_i64(struct json *j, int64_t v)
+{
+	json_separate(j);
+	if (v < 0)
+		sink_putc(j->s, '-');
+	sink_u64(j->s, v < 0 ? -(uint64_t)v : (uint64_t)v);
+}
+
 void json_bool(struct json *j, bool v)
 {
 	json_separate(j);

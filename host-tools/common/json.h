@@ -34,6 +34,7 @@ void json_text(struct json *j, const char *text);
 void json_member(struct json *j, const char *key, const char *text);
 void json_hex(struct json *j, const void *data, size_t len);
 void json_u64(struct json *j, uint64_t v);
+void json_i64(struct json *j, int64_t v);
 void json_bool(struct json *j, bool v);
 void json_null(struct json *j);
 /* @ns as a decimal number of seconds with nine places. */

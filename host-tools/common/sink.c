@@ -121,18 +121,23 @@ void sink_hex(struct sink *s, const void *data, size_t n)
 
 void sink_printf(struct sink *s, const char *fmt, ...)
 {
+	size_t room = 256;
 	va_list ap;
 	char *to;
 	int n;
 
-	va_start(ap, fmt);
-	n = vsnprintf(NULL, 0, fmt, ap);
-	va_end(ap);
-	to = n < 0 ? NULL : sink_room(s, (size_t)n + 1);
-	if (!to)
-		return;
-	va_start(ap, fmt);
-	vsnprintf(to, (size_t)n + 1, fmt, ap);
-	va_end(ap);
+	for (;;) {
+		to = sink_room(s, room);
+		if (!to)
+			return;
+		va_start(ap, fmt);
+		n = vsnprintf(to, room, fmt, ap);
+		va_end(ap);
+		if (n < 0)
+			return;
+		if ((size_t)n < room)
+			break;
+		room = (size_t)n + 1;
+	}
 	s->len += (size_t)n;
 }

@@ -235,7 +235,7 @@ static int put_entry(struct follower *fo, struct batch *b,
 	struct message m = { .guest = fo->what.guest, .id = id, .e = e };
 	uint64_t cost = e->len + 256;
 
-	message_id(id, fo->uuid, e);
+	entry_id(id, fo->uuid, e);
 	limit_take(&fo->rate_at, now, fo->what.rate, 1);
 	limit_take(&fo->bytes_at, now, fo->what.bytes, e->len);
 	b->bytes -= b->bytes < cost ? b->bytes : cost;

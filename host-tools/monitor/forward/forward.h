@@ -30,8 +30,6 @@
 	8192u /* guests whose counts are kept; more than can be
 			       * known at once */
 #define FORWARD_QUEUE 256u /* messages of dlogd's own that wait in each sink */
-#define UUID_TEXT 37u
-#define ID_TEXT 128u
 
 /* ---- message.c ---- */
 
@@ -56,9 +54,6 @@ struct render {
 
 int render_init(struct render *r);
 void render_free(struct render *r);
-void uuid_text(char text[UUID_TEXT], const uint8_t uuid[16]);
-/* The id of a record: REGION-BOOT-RING-POSITION. */
-void message_id(char id[ID_TEXT], const char *uuid, const struct dlog_entry *e);
 int message_level(const struct message *m);
 uint64_t message_real(const struct message *m);
 /* One object, no line feed: of at most @max bytes, by cutting the text. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * message.c - what all sinks say alike: ids, JSON, text of one line.
+ * message.c - what all sinks say alike: JSON, text of one line.
  *
  * Relies on host-tools/common.
  */
@@ -18,32 +18,6 @@ int render_init(struct render *r)
 void render_free(struct render *r)
 {
 	sink_free(&r->text);
-}
-
-void uuid_text(char text[UUID_TEXT], const uint8_t uuid[16])
-{
-	static const char digit[] = "0123456789abcdef";
-
-	for (unsigned int i = 0; i < 16; i++) {
-		if (i == 4 || i == 6 || i == 8 || i == 10)
-			*text++ = '-';
-		*text++ = digit[uuid[i] >> 4];
-		*text++ = digit[uuid[i] & 15];
-	}
-	*text = '\0';
-}
-
-/*
- * A line that is given before its last piece has come may be read again, whole:
- * another message then, which no one may take for a repetition.
- */
-void message_id(char id[ID_TEXT], const char *uuid, const struct dlog_entry *e)
-{
-	int n = snprintf(id, ID_TEXT, "%s-%" PRIu32 "-%" PRIu32 "-%" PRIu64,
-			 uuid, e->boot, e->ring, e->position);
-
-	if (e->kind == DLOG_KIND_PRINTK && e->caller & DLOG_CALLER_OPEN)
-		snprintf(id + n, ID_TEXT - (size_t)n, "+%zu", e->len);
 }
 
 int message_level(const struct message *m)

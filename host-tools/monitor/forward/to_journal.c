@@ -109,22 +109,9 @@ static void field_long(struct fields *f, const char *key, const char *text)
 	f->end[f->n++] = f->s->len;
 }
 
-static void record_fields(struct fields *f, const struct dlog_entry *e)
+static void record_field(void *arg, const char *name, const char *value)
 {
-	char caller[ENTRY_CALLER + 1];
-
-	field(f, "DLOG_BOOT=%" PRIu32, e->boot);
-	field(f, "DLOG_RING=%" PRIu32, e->ring);
-	field(f, "DLOG_POSITION=%" PRIu64, e->position);
-	field(f, "DLOG_TIME=%" PRIu64 ".%09" PRIu64, e->time / 1000000000,
-	      e->time % 1000000000);
-	field(f, "DLOG_KIND=%s", dlog_kind_name(e->kind));
-	if (!entry_is_text(e))
-		return;
-	field(f, "SYSLOG_FACILITY=%u", e->facility);
-	caller[entry_caller(caller, e->caller)] = '\0';
-	if (*caller)
-		field(f, "DLOG_CALLER=%s", caller);
+	field(arg, "%s=%s", name, value);
 }
 
 static void event_fields(struct fields *f, const struct message *m)
@@ -154,7 +141,7 @@ static void all_fields(struct fields *f, struct render *r,
 	if (*date)
 		field(f, "DLOG_REAL=%s", date);
 	if (m->e)
-		record_fields(f, m->e);
+		entry_fields(m->e, record_field, f);
 	else
 		event_fields(f, m);
 }
