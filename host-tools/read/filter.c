@@ -24,6 +24,7 @@ void filter_free(struct filter *f)
 	if (f->grep && !f->plain)
 		regfree(&f->regex);
 	free(f->limits);
+	filter_events_free(f);
 	sink_free(&f->text);
 }
 
@@ -320,7 +321,7 @@ int filter_bind(struct filter *f, struct source *src, size_t n)
 			bind_rings(f, &src[i], l);
 		bind_end(&src[i], l);
 	}
-	return 0;
+	return filter_events_bind(f, src, n);
 }
 
 /* Before (-1), at (0) or behind (1) @w; -2: cannot be told. */
@@ -386,6 +387,8 @@ bool filter_match(struct filter *f, size_t source, const struct dlog_entry *e)
 	if (f->some_cpus && !(l->rings[e->ring / 8] & 1u << e->ring % 8))
 		return false;
 	if ((f->since.kind || f->until.kind) && !match_time(f, l, e))
+		return false;
+	if (f->events && !filter_event_match(f, e))
 		return false;
 	return !f->grep || match_text(f, e);
 }

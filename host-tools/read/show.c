@@ -60,7 +60,7 @@ static bool several_boots(const struct show *sh, const struct source *src)
 	return n > 1;
 }
 
-static void emit(struct show *sh, size_t i, const struct dlog_entry *e)
+static int emit(struct show *sh, size_t i, const struct dlog_entry *e)
 {
 	struct source *src = &sh->src[i];
 
@@ -71,7 +71,7 @@ static void emit(struct show *sh, size_t i, const struct dlog_entry *e)
 			sh->out->boot(sh->view, src, e->boot);
 		src->shown_boot = e->boot;
 	}
-	sh->out->entry(sh->view, src, e);
+	return sh->out->entry(sh->view, src, e);
 }
 
 static int keep(struct show *sh, size_t source, const struct dlog_entry *e)
@@ -122,27 +122,43 @@ static void forget_kept(struct show *sh)
 	sh->nr_kept = sh->next_kept = 0;
 }
 
-static void emit_kept(struct show *sh)
+static int emit_kept(struct show *sh)
 {
-	for (size_t i = 0; i < sh->nr_kept; i++) {
+	int ret = 0;
+
+	for (size_t i = 0; i < sh->nr_kept && !ret; i++) {
 		struct kept *k = &sh->kept[(sh->next_kept + i) % sh->nr_kept];
 
 		if (k->data)
-			emit(sh, k->source, &k->e);
+			ret = emit(sh, k->source, &k->e);
 	}
 	forget_kept(sh);
+	return ret;
+}
+
+static void learn(const struct dlog_entry *e)
+{
+	struct event_decoder *dec = event_decoder(e->source);
+
+	if (dec)
+		event_learn(dec, e);
 }
 
 static int take(struct show *sh, const struct dlog_entry *e, bool keep_it)
 {
 	size_t i = source_of(sh, e);
 
+	if (target_interrupted())
+		return -EINTR;
+	/* What is not shown may tell the name of a thread that is. */
+	if (e->kind == DLOG_KIND_EVENT &&
+	    sh->filter->kinds & 1u << DLOG_KIND_EVENT)
+		learn(e);
 	if (!filter_match(sh->filter, i, e))
 		return 0;
 	if (keep_it)
 		return keep(sh, i, e);
-	emit(sh, i, e);
-	return sh->view->out->error;
+	return emit(sh, i, e);
 }
 
 /*
@@ -272,15 +288,16 @@ int show_records(struct show *sh)
 		last = last_wanted(sh, last * LAST_GROWTH);
 	} while (!ret && more && sh->nr_kept < (size_t)sh->lines);
 	if (!ret)
-		emit_kept(sh);
+		ret = emit_kept(sh);
 	if (!ret && sh->follow)
 		ret = show_new(sh, r);
-	if (ret < 0 && !sh->view->out->error)
+	if (ret < 0 && ret != -EINTR && !sh->view->err.text[0] &&
+	    !sh->view->out->error)
 		fprintf(stderr, PROGRAM ": %s: reading stopped: %s\n",
 			sh->src[0].path, strerror(-ret));
 out:
 	forget_kept(sh);
 	dlog_reader_free(r);
 	free(list);
-	return ret < 0 ? EXIT_ERROR : EXIT_OK;
+	return ret < 0 ? ret : 0;
 }

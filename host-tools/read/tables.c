@@ -226,8 +226,10 @@ static void stats_geometry(struct view *v, struct source *src)
 	sink_puts(s, cli_size(i->subbuf_size).s);
 	sink_puts(s, "\n             ");
 	sink_puts(s, cli_size(i->catalog_size).s);
-	sink_printf(s, " catalog, %u CPUs, %u boots\n", i->nr_cpus,
-		    i->boot_slots);
+	sink_puts(s, " catalog (");
+	sink_puts(s, cli_size(dlog_get_catalog_used(src->d)).s);
+	sink_printf(s, " used, %u events), %u CPUs, %u boots\n",
+		    count_events(src->d), i->nr_cpus, i->boot_slots);
 	if (i->file_size > i->region_size) {
 		sink_puts(s, "  file       ");
 		sink_puts(s, cli_size(i->file_size).s);
@@ -416,6 +418,8 @@ static void geometry_json(struct json *j, const struct source *src)
 	json_pair(j, "file_size", i->file_size);
 	json_pair(j, "ring_size", i->ring_size);
 	json_pair(j, "catalog_size", i->catalog_size);
+	json_pair(j, "catalog_used", dlog_get_catalog_used(src->d));
+	json_pair(j, "event_types", count_events(src->d));
 	json_pair(j, "rings", i->nr_rings);
 	json_pair(j, "subbuf_size", i->subbuf_size);
 	json_pair(j, "cpu_slots", i->nr_cpus);

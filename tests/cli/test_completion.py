@@ -58,6 +58,20 @@ def values():
 
 
 @case
+def formats():
+    said = run(READ, '-o', 'xml', path('x')).err
+    names = re.split(', | or ', said.split('format: ')[1].split('\n')[0])
+    assert 'json' in names and len(names) > 5, names
+    same(complete('dlog-read', '-o', ''), sorted(names))
+    with open(os.path.join(TREE, 'docs', 'man', 'dlog-read.1')) as f:
+        page = f.read()
+    shown = run(READ, '--help').out
+    for name in names:
+        assert '.IP \\fB%s\\fR' % name in page, name
+        assert re.search(r'(FORMAT|^) +%s +\w' % name, shown, re.M), name
+
+
+@case
 def pages_are_well_formed():
     for name in ('dlog-read.1', 'dlog-create.1'):
         page = os.path.join(TREE, 'docs', 'man', name)

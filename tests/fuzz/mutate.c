@@ -2,7 +2,7 @@
 /*
  * mutate.c - libdlog on damaged regions, many times.
  *
- *	mutate [--count=N] [--seed=N] [FILE]
+ *	mutate [--count=N] [--seed=N] [--keep=DIR] [FILE]
  *
  * Takes FILE (a region that a real guest wrote) or makes regions with the
  * shared writer, and damages a copy again and again: bits, blocks, lengths,
@@ -10,7 +10,8 @@
  * their checks repaired.  Each time everything is read.  It must not crash
  * (run it with sanitizers), every record given out must be the one that was
  * written there unless this run forged records, none is given twice, and no
- * run takes more than a time that is linear in the region's size.
+ * run takes more than a time that is linear in the region's size.  --keep also
+ * writes each damaged region to a file, DIR/1 and so on.
  */
 #include <getopt.h>
 #include <time.h>
@@ -482,7 +483,17 @@ static uint64_t cpu_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-static uint64_t one(void)
+static void keep_file(const char *dir, const uint8_t *data)
+{
+	char path[4096];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/%u", dir, run);
+	f = fopen(path, "wb");
+	MUST(f && fwrite(data, 1, size, f) == size && !fclose(f));
+}
+
+static uint64_t one(const char *keep)
 {
 	uint32_t count = 0;
 	uint64_t t0;
@@ -499,6 +510,8 @@ static uint64_t one(void)
 	/* So that the sanitizer sees the very end. */
 	exact = realloc(mem, size ? size : 1);
 	MUST(exact);
+	if (keep)
+		keep_file(keep, exact);
 	t0 = cpu_ns();
 	run_region(exact, size, see, &count);
 	t0 = cpu_ns() - t0;
@@ -512,17 +525,21 @@ int main(int argc, char **argv)
 	static const struct option opts[] = {
 		{ "count", required_argument, NULL, 'c' },
 		{ "seed", required_argument, NULL, 's' },
+		{ "keep", required_argument, NULL, 'k' },
 		{ NULL, 0, NULL, 0 },
 	};
 	uint64_t count = 1000, seed = 1, worst = 0;
+	const char *keep = NULL;
 	uint32_t nr = 3;
 	int opt;
 
-	while ((opt = getopt_long(argc, argv, "c:s:", opts, NULL)) != -1) {
+	while ((opt = getopt_long(argc, argv, "c:s:k:", opts, NULL)) != -1) {
 		if (opt == 'c')
 			count = strtoull(optarg, NULL, 0);
 		else if (opt == 's')
 			seed = strtoull(optarg, NULL, 0);
+		else if (opt == 'k')
+			keep = optarg;
 		else
 			return 2;
 	}
@@ -544,7 +561,7 @@ int main(int argc, char **argv)
 
 		run++;
 		base = &bases[nr == 1 ? 0 : i % 16 ? i % 4 > 2 : 2];
-		ns = one();
+		ns = one(keep);
 		if (ns > worst)
 			worst = ns;
 	}

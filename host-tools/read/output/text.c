@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * out_text.c - records as lines for people, in the formats of dmesg.
+ * text.c - records as lines for people, in the formats of dmesg.
  *
  * dmesg of util-linux 2.38 is the model: print_record() and safe_fwrite() of
  * sys-utils/dmesg.c.  One difference: dmesg lets carriage return, vertical
@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <time.h>
 
-#include "read.h"
+#include "../read.h"
 
 #define NS UINT64_C(1000000000)
 #define DMESG_FACILITIES 12u /* more have no name in dmesg */
@@ -162,8 +162,8 @@ static void put_coloured(struct sink *s, const struct dlog_entry *e,
 		sink_puts(s, COLOUR_OFF);
 }
 
-static void text_entry(struct view *v, struct source *src,
-		       const struct dlog_entry *e)
+static int text_entry(struct view *v, struct source *src,
+		      const struct dlog_entry *e)
 {
 	unsigned int indent;
 	size_t len;
@@ -171,11 +171,6 @@ static void text_entry(struct view *v, struct source *src,
 
 	if (len && text[len - 1] == '\n')
 		len--;
-	if (v->fmt->raw) {
-		sink_put(v->out, text, len);
-		sink_putc(v->out, '\n');
-		return;
-	}
 	indent = put_name(v, src);
 	if (v->fmt->decode)
 		indent += put_decoded(v->out, e);
@@ -185,6 +180,21 @@ static void text_entry(struct view *v, struct source *src,
 	else
 		text_put(v->out, text, len, indent);
 	sink_putc(v->out, '\n');
+	return v->out->error;
+}
+
+static int raw_entry(struct view *v, struct source *src,
+		     const struct dlog_entry *e)
+{
+	size_t len;
+	const uint8_t *text = entry_text(e, &v->text, &len);
+
+	(void)src;
+	if (len && text[len - 1] == '\n')
+		len--;
+	sink_put(v->out, text, len);
+	sink_putc(v->out, '\n');
+	return v->out->error;
 }
 
 const char *boot_end(const struct dlog_boot_entry *b, bool latest)
@@ -240,6 +250,40 @@ static void text_boot(struct view *v, struct source *src, uint32_t boot)
 }
 
 const struct output output_text = {
+	.name = "text",
+	.help = "as dmesg",
+	.follow = true,
+	.tables = true,
+	.headers = true,
+	.stamp = STAMP_GUEST,
 	.boot = text_boot,
 	.entry = text_entry,
+};
+
+const struct output output_wall = {
+	.name = "wall",
+	.help = "with date and time",
+	.follow = true,
+	.tables = true,
+	.headers = true,
+	.stamp = STAMP_WALL,
+	.boot = text_boot,
+	.entry = text_entry,
+};
+
+const struct output output_cat = {
+	.name = "cat",
+	.help = "the text alone",
+	.follow = true,
+	.tables = true,
+	.stamp = STAMP_NONE,
+	.entry = text_entry,
+};
+
+const struct output output_raw = {
+	.name = "raw",
+	.help = "the guest's bytes",
+	.follow = true,
+	.tables = true,
+	.entry = raw_entry,
 };

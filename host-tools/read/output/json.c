@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * out_json.c - records as JSON, one object a line (dlog-read(1) lists the
+ * json.c - records as JSON, one object a line (dlog-read(1) lists the
  * fields).
  */
-#include "read.h"
+#include "../read.h"
 
-static void json_entry(struct view *v, struct source *src,
-		       const struct dlog_entry *e)
+static int json_entry(struct view *v, struct source *src,
+		      const struct dlog_entry *e)
 {
 	struct json j = { .s = v->out };
 
@@ -20,8 +20,14 @@ static void json_entry(struct view *v, struct source *src,
 	entry_json(&j, &v->date, &v->text, e);
 	json_close(&j, '}');
 	json_line(&j);
+	return v->out->error;
 }
 
 const struct output output_json = {
+	.name = "json",
+	.help = "one object a line",
+	.follow = true,
+	.tables = true,
+	.json = true,
 	.entry = json_entry,
 };
