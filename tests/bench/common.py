@@ -61,7 +61,7 @@ def compile_c(name, *more):
 
 @functools.lru_cache
 def compile_modules():
-    """The two measuring modules, for Debian 12's kernel."""
+    """The measuring modules, for Debian 12's kernel."""
     source = os.path.join(BUILD, 'guest', KERNEL, 'src')
     folder = os.path.join(OUT, 'module')
     if not os.path.exists(os.path.join(source, 'Module.symvers')):
@@ -76,7 +76,7 @@ def compile_modules():
          'KBUILD_EXTRA_SYMBOLS=' + os.path.join(source, 'Module.symvers'),
          'modules'])
     return {'/%s.ko' % name: os.path.join(folder, name + '.ko')
-            for name in ('dlogbench', 'dlogpeers')}
+            for name in ('dlogbench', 'dlogpeers', 'dlogtraced')}
 
 
 def create_region(path, size, *more):

@@ -55,6 +55,47 @@ def appends(vm, taken, args=''):
     return found
 
 
+def traced(vm):
+    """{name: figure} of an event and a function that somebody has on."""
+    vm.must('dmesg -C; echo 1 > /sys/module/dlogtraced/parameters/measure')
+    return {name: int(value) / 100 for name, value in re.findall(
+        r'dlogtraced: (\w+) (\d+)', vm.must('dmesg'))}
+
+
+def tracing(vm):
+    """Rows of trace events and functions; dlog.ko is loaded and records."""
+    files = '/sys/kernel/tracing/'
+    event = files + 'events/dlogtraced/enable'
+    # As large as the driver's, so that both are full and overwrite.
+    vm.must('insmod /dlogtraced.ko; cd %s; echo local > trace_clock; '
+            'echo 64 > buffer_size_kb' % files)
+    off = traced(vm)
+    vm.must('echo 1 > %s' % event)
+    theirs = {'event64': traced(vm)['event64'] - off['event64']}
+    vm.must('echo 0 > %s' % event)
+    vm.must('cd %s; echo dlogtraced_function > set_ftrace_filter; '
+            'echo function > current_tracer' % files)
+    theirs['function'] = traced(vm)['function'] - off['function']
+    vm.must('cd %s; echo nop > current_tracer; echo > set_ftrace_filter' %
+            files)
+    vm.must('echo "event on dlogtraced:*" > /dev/dlog; '
+            'echo "function on dlogtraced_function" > /dev/dlog')
+    ours = traced(vm)
+    vm.must('echo "event off dlogtraced:*" > /dev/dlog; '
+            'echo "function off dlogtraced_function" > /dev/dlog')
+    vm.must(TRACE_BUFFER)
+    ours = {name: ours[name] - off[name] for name in ours}
+    note = 'instructions: ours %g, into ftrace\'s own buffer %g'
+    return [
+        Row('trace_event_ratio', 'times',
+            ours['event64'] / theirs['event64'], 1.4,
+            note=note % (ours['event64'], theirs['event64'])),
+        Row('trace_function_ratio', 'times',
+            ours['function'] / theirs['function'], 1.4,
+            note=note % (ours['function'], theirs['function'])),
+    ]
+
+
 def added(value, to):
     return 100 * (value - to) / to
 
@@ -75,9 +116,18 @@ def instructions():
         say('  dlog')
         captured = figures(vm, 'dlogpeers', 'mode=printk')['printk']
         on = appends(vm, 1)
+        vm.must('echo "event on bench:event set=bench; set arm bench" '
+                '> /dev/dlog')
+        in_set = appends(vm, 1)
+        vm.must('echo "event on bench:event; consumer add bench:event count" '
+                '> /dev/dlog')
+        consumed = appends(vm, 1)
+        vm.must('echo "consumer remove bench:event count" > /dev/dlog')
         vm.must('echo stop > /dev/dlog')
         off = appends(vm, 0)
         stopped = figures(vm, 'dlogpeers', 'mode=printk')['printk']
+        vm.must('echo start > /dev/dlog')
+        trace_rows = tracing(vm)
     floor, clock = peers.pop('floor'), peers.pop('clock')
     crc = peers.pop('floor_crc32q')
     beside = {'floor_with_crc32q': crc, 'trace_puts': peers['trace_puts'],
@@ -94,6 +144,10 @@ def instructions():
         Row('append_event16', unit, on['event16_irqs_on'], 120,
             peers={'tracepoint': peers['tracepoint']}, floor=floor,
             note='interrupts off: %g' % on['event16']),
+        Row('append_event16_hooked', unit, consumed['event16_irqs_on'],
+            peers={'in_a_set': in_set['event16_irqs_on'],
+                   'plain': on['event16_irqs_on']}, floor=floor,
+            note='with the consumer count'),
         Row('append_off', unit, max(off['text64'], off['event16'],
                                     on['switched_off']), 5,
             note='recording stopped: dlog_write() %g, dlog_event() %g; event '
@@ -104,6 +158,7 @@ def instructions():
             note='instructions of a printk without console: %g, captured %g, '
             'with recording stopped %g' % (bare, captured, stopped)),
         Row('clock', unit, clock, peers={}, note='local_clock()'),
+        *trace_rows,
     ]
 
 

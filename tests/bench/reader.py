@@ -93,6 +93,23 @@ def against_babeltrace(folder, text):
     return ours, RECORDS / best(2, ['babeltrace2', trace])['cpu']
 
 
+def outputs():
+    """Records a second in the formats for other tools, beside JSON."""
+    say('formats for other tools')
+    read = program('dlog-read')
+    rate = {}
+    with scratch(512 * MIB) as folder:
+        region = os.path.join(folder, 'region')
+        fill(region, 96 * MIB, RECORDS)
+        for name in ('json', 'ctf', 'export', 'pstore'):
+            args = [read, '-q', '-o', name, '-w', os.path.join(folder, name),
+                    '--force', region]
+            rate[name] = RECORDS / expect(best(3, args), (0,), name)['cpu']
+    return [Row('reader_ctf', 'M records/s', rate.pop('ctf') / 1e6, None,
+                more=True, peers={name: r / 1e6 for name, r in rate.items()},
+                beside='json', note='for each second of CPU, into files')]
+
+
 def speed():
     read = program('dlog-read')
     check, text = [read, '--check'], [read, '-q', '--no-pager']

@@ -18,7 +18,7 @@
 
 /* Ticks of @n times @statement, less those of an empty loop. */
 #define BENCH(name, statement)                                                 \
-	static noinline u64 name(unsigned int n)                               \
+	static noinline __maybe_unused u64 name(unsigned int n)                \
 	{                                                                      \
 		u64 start, empty, end;                                         \
                                                                                \

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* traced_trace.h - a tracepoint whose event is 64 bytes of text. */
+#undef TRACE_SYSTEM
+#define TRACE_SYSTEM dlogtraced
+
+#if !defined(DLOGBENCH_TRACED_TRACE_H) || defined(TRACE_HEADER_MULTI_READ)
+#define DLOGBENCH_TRACED_TRACE_H
+
+#include <linux/tracepoint.h>
+
+TRACE_EVENT(dlogtraced_text, TP_PROTO(const char *text), TP_ARGS(text),
+	    TP_STRUCT__entry(__array(char, text, 64)),
+	    TP_fast_assign(memcpy(__entry->text, text, 64);),
+	    TP_printk("%.64s", __entry->text));
+
+#endif
+
+#undef TRACE_INCLUDE_PATH
+#undef TRACE_INCLUDE_FILE
+#define TRACE_INCLUDE_PATH .
+#define TRACE_INCLUDE_FILE traced_trace
+#include <trace/define_trace.h>
