@@ -170,7 +170,7 @@ def ram_on_pc():
     assert ram_guest(machine='pc') > 440 << 10
 
 
-@case
+@case(long=True)
 def ram_on_q35_with_ovmf():
     assert ram_guest(machine='q35', firmware='ovmf') > 430 << 10
 

@@ -229,7 +229,7 @@ def report_equal(kernel):
     assert len(equal) >= 200, len(equal)
 
 
-@case(timeout=1800)
+@case(long=True, timeout=1800)
 def text_is_as_trace_cmd_report_has_it_on_6_1():
     report_equal('6.1')
 
