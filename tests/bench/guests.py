@@ -65,7 +65,7 @@ def traced(vm):
 def tracing(vm):
     """Rows of trace events and functions; dlog.ko is loaded and records."""
     files = '/sys/kernel/tracing/'
-    event = files + 'events/dlogtraced/enable'
+    event = files + 'events/dlogbench/enable'
     # As large as the driver's, so that both are full and overwrite.
     vm.must('insmod /dlogtraced.ko; cd %s; echo local > trace_clock; '
             'echo 64 > buffer_size_kb' % files)
@@ -78,10 +78,10 @@ def tracing(vm):
     theirs['function'] = traced(vm)['function'] - off['function']
     vm.must('cd %s; echo nop > current_tracer; echo > set_ftrace_filter' %
             files)
-    vm.must('echo "event on dlogtraced:*" > /dev/dlog; '
+    vm.must('echo "event on dlogbench:*" > /dev/dlog; '
             'echo "function on dlogtraced_function" > /dev/dlog')
     ours = traced(vm)
-    vm.must('echo "event off dlogtraced:*" > /dev/dlog; '
+    vm.must('echo "event off dlogbench:*" > /dev/dlog; '
             'echo "function off dlogtraced_function" > /dev/dlog')
     vm.must(TRACE_BUFFER)
     ours = {name: ours[name] - off[name] for name in ours}

@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import pty
+import re
 import select
 import subprocess
 import sys
@@ -21,7 +22,7 @@ READ = os.path.join(BUILD, 'bin', 'dlog-read')
 CREATE = os.path.join(BUILD, 'bin', 'dlog-create')
 MKREGION = os.path.join(BUILD, 'tests', 'mkregion')
 
-from lib.case import case as _case  # noqa: E402 (needs the path above)
+from lib.case import case as _case, skip  # noqa: E402 (needs the path above)
 
 _dir = None
 
@@ -66,6 +67,28 @@ def run(*args, env=None, **kw):
         list(args), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, timeout=60, cwd=_dir,
         env=dict(ENV, **(env or {})), **kw))
+
+
+def complete(script, program, *words):
+    """What bash offers for the last of these words, by host-tools/completion/
+    SCRIPT."""
+    shell = '''
+source "$1"; shift
+COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); cur=; prev=
+_%s; printf '%%s\\n' "${COMPREPLY[@]}"
+''' % program.replace('-', '_')
+    try:
+        r = run('bash', '-c', shell, 'bash',
+                os.path.join(TREE, 'host-tools', 'completion', script),
+                program, *words)
+    except FileNotFoundError:
+        skip('bash is not installed')
+    same((r.code, r.err), (0, ''))
+    return sorted(line for line in r.lines if line)
+
+
+def long_options(text):
+    return set(re.findall(r'--[a-z][a-z-]*', text))
 
 
 def read(*args, env=None):

@@ -20,7 +20,7 @@
 #include "measure.h"
 
 #define CREATE_TRACE_POINTS
-#include "peers_trace.h"
+#include "text_trace.h"
 
 static char *mode = "printk";
 module_param(mode, charp, 0444);
@@ -28,7 +28,7 @@ MODULE_PARM_DESC(mode, "printk or others");
 
 BENCH(run_floor, bench_floor())
 BENCH(run_clock, bench_copy.time = local_clock())
-BENCH(run_tracepoint, trace_dlogpeers_text(bench_text))
+BENCH(run_tracepoint, trace_dlogbench_text(bench_text))
 BENCH(run_trace_printk, trace_printk("%s", bench_text))
 BENCH(run_printk,
       printk(KERN_DEBUG "a line of sixty-four bytes, as a kernel says it all "
@@ -66,9 +66,9 @@ static void __init others(void)
 {
 	int level = console_loglevel;
 
-	trace_set_clr_event("dlogpeers", NULL, 1);
+	trace_set_clr_event("dlogbench", NULL, 1);
 	measure(other, ARRAY_SIZE(other));
-	trace_set_clr_event("dlogpeers", NULL, 0);
+	trace_set_clr_event("dlogbench", NULL, 0);
 	console_loglevel = CONSOLE_LOGLEVEL_DEBUG + 1;
 	measure(console, ARRAY_SIZE(console));
 	console_loglevel = level;

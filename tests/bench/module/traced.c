@@ -19,14 +19,14 @@
 #include "measure.h"
 
 #define CREATE_TRACE_POINTS
-#include "traced_trace.h"
+#include "text_trace.h"
 
 static noinline void dlogtraced_function(void)
 {
 	barrier();
 }
 
-BENCH(run_event, trace_dlogtraced_text(bench_text))
+BENCH(run_event, trace_dlogbench_text(bench_text))
 BENCH(run_function, dlogtraced_function())
 
 static const struct bench list[] = {
