@@ -206,6 +206,15 @@ int switch_run(const struct words *w, const char *set, struct dlog_error *err)
 	return ret;
 }
 
+/* The words as they are: the driver's command. */
+static int run_driver(const struct words *w, struct dlog_error *err)
+{
+	char text[4096];
+	int ret = words_join(w, text, sizeof(text), err);
+
+	return ret ?: device_run(text, err);
+}
+
 bool switch_is(const struct words *w)
 {
 	return w->n > 2 &&
@@ -241,15 +250,10 @@ static int run_set(const struct command *c, struct words *w,
 		   struct dlog_error *err)
 {
 	struct words rest = { w->n - 1, w->word + 1 };
-	char text[4096];
-	int ret;
 
 	if (wants_list(&rest, is_plural(c, w->word[0])))
 		return list(c, &rest, o, out, err);
-	if (rest.n < 2)
-		return WRONG_USAGE;
-	ret = words_join(w, text, sizeof(text), err);
-	return ret ?: device_run(text, err);
+	return rest.n < 2 ? WRONG_USAGE : run_driver(w, err);
 }
 
 /* consumer add|remove EVENT CONSUMER [PRIORITY] */
@@ -259,8 +263,6 @@ static int run_consumer(const struct command *c, struct words *w,
 {
 	struct words rest = { w->n - 1, w->word + 1 };
 	bool add, removed;
-	char text[1024];
-	int ret;
 
 	if (wants_list(&rest, is_plural(c, w->word[0])))
 		return list(c, &rest, o, out, err);
@@ -268,8 +270,7 @@ static int run_consumer(const struct command *c, struct words *w,
 	removed = !strcmp(rest.word[0], "remove");
 	if ((!add && !removed) || rest.n < 3 || rest.n > 3 + add)
 		return WRONG_USAGE;
-	ret = words_join(w, text, sizeof(text), err);
-	return ret ?: device_run(text, err);
+	return run_driver(w, err);
 }
 
 static int run_probe(const struct command *c, struct words *w,
@@ -298,15 +299,11 @@ static int run_words(const struct command *c, struct words *w,
 		     const struct options *o, struct sink *out,
 		     struct dlog_error *err)
 {
-	char text[256];
-	int ret;
-
 	(void)o;
 	(void)out;
 	if (w->n != (strcmp(c->name, "level") ? 1 : 2))
 		return WRONG_USAGE;
-	ret = words_join(w, text, sizeof(text), err);
-	return ret ?: device_run(text, err);
+	return run_driver(w, err);
 }
 
 static int run_status(const struct command *c, struct words *w,

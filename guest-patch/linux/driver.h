@@ -113,6 +113,11 @@ void dlog_update_recording(void);
 void dlog_event_hooked(int id, bool hooked);
 /* Is it switched on? */
 bool dlog_event_is_on(int id);
+/*
+ * Address of a symbol of the kernel, or a few bytes behind it, where a probe
+ * of it would lie; 0: there is none.  Task context.
+ */
+unsigned long dlog_kernel_symbol(const char *name);
 /* After hibernation: go on behind what others wrote meanwhile. */
 void dlog_rejoin(void);
 
@@ -186,6 +191,12 @@ int dlog_catalog_symbols(int object, const void *notes, u32 len);
 int dlog_trace_start(void);
 void dlog_trace_stop(void);
 int dlog_trace_events(const char *glob, bool on);
+/*
+ * The format file of @name, system:event, without its number, which goes to
+ * *type.  0, -EMSGSIZE ...
+ */
+int dlog_trace_format(const char *name, char *text, size_t size,
+		      unsigned int *type);
 /* Is trace event @id on?  That of functions is not among them. */
 bool dlog_trace_has(int id);
 /* Events that ftrace had no room for, so that they never came here. */

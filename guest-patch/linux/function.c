@@ -130,7 +130,8 @@ static void function_free(struct ftrace_ops *ops)
 
 static int function_describe(void)
 {
-	char *text, *id;
+	unsigned int type;
+	char *text;
 	int ret;
 
 	if (function_id)
@@ -138,18 +139,14 @@ static int function_describe(void)
 	text = kvmalloc(DLOG_PAGE, GFP_KERNEL);
 	if (!text)
 		return -ENOMEM;
-	ret = dlog_kernfile_read("tracefs", "events/ftrace/function/format",
-				 text, DLOG_PAGE);
-	if (ret < 0)
+	ret = dlog_trace_format(NAME, text, DLOG_PAGE, &type);
+	if (ret)
 		goto out;
-	id = strstr(text, "\nID: ");
 	/* This is where function_entry has them. */
 	ret = -EOPNOTSUPP;
-	if (!id || !strstr(text, " ip;\toffset:8;\tsize:8;") ||
+	if (!strstr(text, " ip;\toffset:8;\tsize:8;") ||
 	    !strstr(text, " parent_ip;\toffset:16;\tsize:8;"))
 		goto out;
-	memmove(id, strchrnul(id + 1, '\n'),
-		strlen(strchrnul(id + 1, '\n')) + 1);
 	/* Before the id, whose being there says that all is. */
 	ret = dlog_symbols_want();
 	if (!ret)

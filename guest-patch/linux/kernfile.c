@@ -20,7 +20,6 @@
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/uio.h>
-#include <linux/version.h>
 
 #include "driver.h"
 
@@ -123,9 +122,10 @@ struct kern_list {
 	int error;
 };
 
-static bool kern_list_one(struct kern_list *l, const char *name, int len,
-			  unsigned int type)
+static bool kern_list_one(struct dir_context *ctx, const char *name, int len,
+			  loff_t offset, u64 ino, unsigned int type)
 {
+	struct kern_list *l = container_of(ctx, struct kern_list, ctx);
 	struct dlog_name *n;
 
 	if (type != DT_DIR || name[0] == '.')
@@ -144,29 +144,11 @@ static bool kern_list_one(struct kern_list *l, const char *name, int len,
 	return true;
 }
 
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 1, 0)
-static bool kern_actor(struct dir_context *ctx, const char *name, int len,
-		       loff_t offset, u64 ino, unsigned int type)
-{
-	return kern_list_one(container_of(ctx, struct kern_list, ctx), name,
-			     len, type);
-}
-#else
-static int kern_actor(struct dir_context *ctx, const char *name, int len,
-		      loff_t offset, u64 ino, unsigned int type)
-{
-	return kern_list_one(container_of(ctx, struct kern_list, ctx), name,
-			     len, type)
-		       ? 0
-		       : -ENOMEM;
-}
-#endif
-
 int dlog_kernfile_list(const char *fs, const char *path, const char *glob,
 		       struct list_head *names)
 {
 	struct kern_list l = {
-		.ctx.actor = kern_actor,
+		.ctx.actor = kern_list_one,
 		.glob = glob,
 		.names = names,
 	};

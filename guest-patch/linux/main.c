@@ -234,24 +234,19 @@ static void dlog_get_boot_id(u8 *id)
 }
 
 /*
- * Where the kernel's text lies, so that a debugger can tell by how much it was
- * moved.  _stext is not exported to modules; a probe that is never armed
- * finds it.
+ * Not exported to modules, but a probe that is never armed finds it.  Also
+ * where no probe may be: a registration that fails has looked the symbol up.
  */
-static u64 dlog_kernel_text(void)
+unsigned long dlog_kernel_symbol(const char *name)
 {
 	struct kprobe probe = {
-		.symbol_name = "_stext",
+		.symbol_name = name,
 		.flags = KPROBE_FLAG_DISABLED,
 	};
-	u64 text;
 
-	if (register_kprobe(&probe))
-		return 0;
-	/* A probe may lie behind the instruction that marks an entry. */
-	text = (unsigned long)probe.addr & PAGE_MASK;
-	unregister_kprobe(&probe);
-	return text;
+	if (!register_kprobe(&probe))
+		unregister_kprobe(&probe);
+	return (unsigned long)probe.addr;
 }
 
 static void dlog_rejoin_cpu(void *unused)
@@ -307,7 +302,8 @@ static int dlog_adopt(void)
 	}
 	info.time = dlog_clock();
 	info.real = ktime_get_real_ns();
-	dlog.kernel_text = dlog_kernel_text();
+	/* A probe may lie behind the instruction that marks an entry. */
+	dlog.kernel_text = dlog_kernel_symbol("_stext") & PAGE_MASK;
 	info.kernel_text = dlog.kernel_text;
 	dlog_get_boot_id(info.boot_id);
 	strscpy(info.release, init_utsname()->release, sizeof(info.release));

@@ -28,7 +28,6 @@
 #include <linux/hash.h>
 #include <linux/irq_work.h>
 #include <linux/kallsyms.h>
-#include <linux/kprobes.h>
 #include <linux/list.h>
 #include <linux/mm.h>
 #include <linux/module.h>
@@ -260,22 +259,11 @@ static void sym_modules_before(void)
 #endif
 }
 
-/*
- * Size of the kernel's text.  _etext is no address that a probe may have, but
- * a registration that fails has looked it up.
- */
 static u32 sym_kernel_size(void)
 {
-	struct kprobe probe = {
-		.symbol_name = "_etext",
-		.flags = KPROBE_FLAG_DISABLED,
-	};
+	unsigned long end = dlog_kernel_symbol("_etext");
 
-	if (!register_kprobe(&probe))
-		unregister_kprobe(&probe);
-	if ((unsigned long)probe.addr <= dlog.kernel_text)
-		return 0;
-	return (unsigned long)probe.addr - dlog.kernel_text;
+	return end <= dlog.kernel_text ? 0 : end - dlog.kernel_text;
 }
 
 /* The build id of module @name in hexadecimal, or "-". */
@@ -509,10 +497,8 @@ void dlog_symbols_stop(void)
 	/* Nobody calls dlog_symbol_seen() any more; resolve what is left. */
 	irq_work_sync(&sym_irq_work);
 	flush_work(&sym_work);
-	list_for_each_entry_safe(o, next, &sym_objects, list) {
-		list_del(&o->list);
-		kfree(o);
-	}
+	list_for_each_entry_safe(o, next, &sym_objects, list)
+		sym_drop(o);
 	kvfree(sym_seen);
 	kvfree(sym_queue);
 }

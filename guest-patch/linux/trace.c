@@ -163,14 +163,18 @@ static const char *name_system(const char *name, char system[SYSTEM_MAX])
 	return colon + 1;
 }
 
-/*
- * Splits the format file in @text: its number into *type, and that line out
- * of the text.
- */
-static int format_split(char *text, unsigned int *type)
+int dlog_trace_format(const char *name, char *text, size_t size,
+		      unsigned int *type)
 {
-	char *line = strstr(text, "\nID: "), *end;
+	char system[SYSTEM_MAX], path[160], *line, *end;
+	const char *event = name_system(name, system);
+	ssize_t len;
 
+	snprintf(path, sizeof(path), "events/%s/%s/format", system, event);
+	len = dlog_kernfile_read("tracefs", path, text, size);
+	if (len < 0)
+		return len;
+	line = strstr(text, "\nID: ");
 	if (!line || sscanf(line, "\nID: %u", type) != 1 || !*type ||
 	    *type >= NR_TYPES)
 		return -EINVAL;
@@ -192,17 +196,8 @@ static bool format_has_symbols(const char *format)
 /* Reads and registers @name, system:event; its id, flags, *type. */
 static int trace_describe(const char *name, char *text, unsigned int *type)
 {
-	const char *colon = strchr(name, ':');
-	char path[160];
-	ssize_t len;
-	int ret;
+	int ret = dlog_trace_format(name, text, FORMAT_MAX, type);
 
-	snprintf(path, sizeof(path), "events/%.*s/%s/format",
-		 (int)(colon - name), name, colon + 1);
-	len = dlog_kernfile_read("tracefs", path, text, FORMAT_MAX);
-	if (len < 0)
-		return len;
-	ret = format_split(text, type);
 	if (ret)
 		return ret;
 	if (trace_ids[*type])
@@ -541,6 +536,12 @@ void dlog_trace_stop(void)
 }
 
 #else
+
+int dlog_trace_format(const char *name, char *text, size_t size,
+		      unsigned int *type)
+{
+	return -EOPNOTSUPP;
+}
 
 int dlog_trace_events(const char *glob, bool on)
 {
