@@ -243,9 +243,10 @@ built: setup-all
 	$(Q)$(MAKE) --no-print-directory asan clang tsan freestanding \
 		$(B)/tests/mkvectors.m32 $(B)/tests/mkvectors.clang
 
+# CI's machines are shared: what failed there runs once more, alone, and is told.
 check: built
 	$(Q)$(MAKE) --no-print-directory lint
-	$(Q)tests/run
+	$(Q)tests/run $(if $(CI),--again)
 
 check-long: built
 	$(Q)tests/run --long

@@ -51,6 +51,7 @@ static void put_thread(struct sink *s, struct event_decoder *dec,
 static void put_event(struct sink *s, struct event_decoder *dec,
 		      const struct event_type *t, const struct dlog_entry *e)
 {
+	const char *text;
 	size_t n;
 
 	if (*t->system) {
@@ -59,15 +60,8 @@ static void put_event(struct sink *s, struct event_decoder *dec,
 	}
 	sink_puts(s, t->name);
 	sink_put(s, ": ", 2);
-	if (!sink_room(s, 1024))
-		return;
-	n = event_text(dec, e, s->buf + s->len, s->size - s->len);
-	if (n >= s->size - s->len) {
-		if (!sink_room(s, n + 1))
-			return;
-		event_text(dec, e, s->buf + s->len, s->size - s->len);
-	}
-	s->len += n;
+	text = event_text(dec, e, &n);
+	sink_put(s, text, n);
 }
 
 static const uint8_t *event_entry_text(const struct dlog_entry *e,
@@ -79,11 +73,10 @@ static const uint8_t *event_entry_text(const struct dlog_entry *e,
 
 	if (!t)
 		return NULL;
+	event_learn(dec, e);
 	scratch->len = 0;
-	if (thread) {
-		event_learn(dec, e);
+	if (thread)
 		put_thread(scratch, dec, e);
-	}
 	put_event(scratch, dec, t, e);
 	*len = scratch->len;
 	return (const uint8_t *)scratch->buf;

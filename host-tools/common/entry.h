@@ -14,7 +14,8 @@
 bool entry_is_text(const struct dlog_entry *e);
 /*
  * Whatever text record @e carries, or what is made of it: raw guest bytes.
- * Events of ftrace: "COMM-PID system:event: text".
+ * Events of ftrace: "COMM-PID system:event: text"; this and the next ones
+ * event_learn() what they are given.
  */
 const uint8_t *entry_text(const struct dlog_entry *e, struct sink *scratch,
 			  size_t *len);

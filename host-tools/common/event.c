@@ -339,19 +339,6 @@ static void put_fields(struct sink *s, const struct event_class *c,
 		sink_hex(s, e->data, e->len);
 }
 
-/* snprintf() of @len bytes. */
-static size_t give(char *buf, size_t size, const char *text, size_t len)
-{
-	size_t n = len;
-
-	if (!size)
-		return len;
-	n = n < size ? n : size - 1;
-	memcpy(buf, text, n);
-	buf[n] = 0;
-	return len;
-}
-
 /* What dlog_entry_text() gives behind "name: ". */
 static size_t text_declared(const struct dlog_entry *e, struct sink *scratch,
 			    const char *name, const char **text)
@@ -368,28 +355,26 @@ static size_t text_declared(const struct dlog_entry *e, struct sink *scratch,
 	return n - skip;
 }
 
-size_t event_text(struct event_decoder *dec, const struct dlog_entry *e,
-		  char *buf, size_t size)
+const char *event_text(struct event_decoder *dec, const struct dlog_entry *e,
+		       size_t *len)
 {
 	struct event_class *c = class_of(dec, e->arg);
 	struct dlog_event_desc desc;
 	const char *text = "";
-	size_t len = 0;
 
-	if (!c || !dlog_get_event(dec->d, e->arg, &desc)) {
-		dec->scratch.len = 0;
-		sink_hex(&dec->scratch, e->data, e->len);
-		return give(buf, size, dec->scratch.buf, dec->scratch.len);
+	if (c && c->type.ftrace && event_ftrace_text(dec, c, e, &text, len))
+		return text;
+	if (c && !c->type.ftrace && dlog_get_event(dec->d, e->arg, &desc)) {
+		*len = text_declared(e, &dec->scratch, desc.name, &text);
+		return text;
 	}
-	if (!c->type.ftrace) {
-		len = text_declared(e, &dec->scratch, desc.name, &text);
-	} else if (!event_ftrace_text(dec, c, e, &text, &len)) {
-		dec->scratch.len = 0;
+	dec->scratch.len = 0;
+	if (c)
 		put_fields(&dec->scratch, c, e);
-		text = dec->scratch.buf;
-		len = dec->scratch.len;
-	}
-	return give(buf, size, text, len);
+	else
+		sink_hex(&dec->scratch, e->data, e->len);
+	*len = dec->scratch.len;
+	return *len ? dec->scratch.buf : "";
 }
 
 /* ---- threads ---- */

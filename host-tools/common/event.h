@@ -62,11 +62,11 @@ void event_get(const struct event_type *t, const struct dlog_entry *e,
 	       uint32_t i, struct event_data *out);
 
 /*
- * The text of @e behind "name: ": for ftrace as trace-cmd report prints it,
- * else "field=value ...".  Length that it has or would have, as snprintf().
+ * The text of @e behind "name: ", *@len bytes: for ftrace as trace-cmd report
+ * prints it, else "field=value ...".  Valid until the next call.
  */
-size_t event_text(struct event_decoder *dec, const struct dlog_entry *e,
-		  char *buf, size_t size);
+const char *event_text(struct event_decoder *dec, const struct dlog_entry *e,
+		       size_t *len);
 
 /* Thread that an event came from: common_pid; -1 when not known. */
 int64_t event_pid(struct event_decoder *dec, const struct dlog_entry *e);

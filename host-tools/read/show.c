@@ -147,18 +147,18 @@ static void learn(const struct dlog_entry *e)
 static int take(struct show *sh, const struct dlog_entry *e, bool keep_it)
 {
 	size_t i = source_of(sh, e);
+	bool match;
 
 	if (target_interrupted())
 		return -EINTR;
-	/* What is not shown may tell the name of a thread that is. */
-	if (e->kind == DLOG_KIND_EVENT &&
+	match = filter_match(sh->filter, i, e);
+	/* What is not shown now may tell the name of a thread that is. */
+	if ((!match || keep_it) && e->kind == DLOG_KIND_EVENT &&
 	    sh->filter->kinds & 1u << DLOG_KIND_EVENT)
 		learn(e);
-	if (!filter_match(sh->filter, i, e))
+	if (!match)
 		return 0;
-	if (keep_it)
-		return keep(sh, i, e);
-	return emit(sh, i, e);
+	return keep_it ? keep(sh, i, e) : emit(sh, i, e);
 }
 
 /*

@@ -74,22 +74,24 @@ static void decode(struct dlog *d, uint32_t id, const uint8_t *data, size_t len)
 		.len = len,
 	};
 	const struct event_type *t = event_type(dec, id);
-	static char text[65536];
 	struct event_data v;
+	uint64_t sum = 0; /* each byte is read */
+	const char *text;
+	size_t n;
 
 	memcpy((void *)(uintptr_t)e.data, data, len);
-	event_text(dec, &e, text, sizeof(text));
+	text = event_text(dec, &e, &n);
+	for (size_t k = 0; k < n; k++)
+		sum += (uint8_t)text[k];
 	event_pid(dec, &e);
 	event_learn(dec, &e);
 	for (uint32_t i = 0; t && i < t->nr_fields; i++) {
-		uint32_t sum = 0;
-
 		event_get(t, &e, i, &v);
 		for (size_t k = 0; k < v.len; k++)
 			sum += v.data[k];
-		if (sum == 0xffffffff)
-			abort();
 	}
+	if (sum == UINT64_MAX)
+		abort();
 	free((void *)(uintptr_t)e.data);
 }
 

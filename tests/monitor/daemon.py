@@ -125,9 +125,9 @@ class Daemon:
         return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
 
     def rss(self):
-        """KiB."""
+        """KiB of its own: pages of files come and go as the host likes."""
         with open('/proc/%d/status' % self.pid) as f:
-            return int(re.search(r'VmRSS:\s+(\d+)', f.read()).group(1))
+            return int(re.search(r'RssAnon:\s+(\d+)', f.read()).group(1))
 
     def fds(self):
         return len(os.listdir('/proc/%d/fd' % self.pid))

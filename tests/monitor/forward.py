@@ -19,8 +19,10 @@ import urllib.request
 sys.dont_write_bytecode = True
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), 'scenarios'))
+sys.path.insert(0, os.path.join(os.path.dirname(HERE), 'cli'))
 sys.path.insert(0, HERE)
 
+import ftrace  # noqa: E402 (needs the paths above)
 from lib.case import case, main, skip, until  # noqa: E402 (needs the paths above)
 from peers import BUILD, World, free_port, read_json  # noqa: E402
 
@@ -440,7 +442,11 @@ def a_json_line_is_what_dlog_read_says():
                      'printk 6 T12 7 plain "quoted" \\\\ text\n'
                      'text 3 9 bad \\xff\\x00\\x1b[31m\\n end\n'
                      'event net_drop int;len 11 01020304\n'
-                     'state 2 13 why\n')
+                     'state 2 13 why\n' +
+                     # One says the name of the next one's thread.
+                     ftrace.switch(15, ('cat', 7, 120), 1, ('bash', 8, 120),
+                                   2) +
+                     ftrace.wake('sched_waking', 17, 8, ('cat', 7, 120), 0, 3))
         expected = subprocess.run(
             [os.path.join(BUILD, 'bin', 'dlog-read'), '-o', 'json',
              world.path('regions/a.img')], check=True, capture_output=True)
@@ -456,6 +462,7 @@ def a_json_line_is_what_dlog_read_says():
             record.pop('id')
         for record in expected:
             record.pop('file', None)
+        assert [r['comm'] for r in got if 'comm' in r] == ['cat', 'bash'], got
         assert len(expected) >= 5 and got == expected, (got, expected)
         world.dlogd.stop()
 

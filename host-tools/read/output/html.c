@@ -337,10 +337,9 @@ static int html_entry(struct view *v, struct source *src,
 	size_t len;
 
 	(void)src;
-	if (e->kind == DLOG_KIND_EVENT) {
-		event_learn(h->dec, e);
+	if (e->kind == DLOG_KIND_EVENT)
 		t = event_type(h->dec, e->arg);
-	}
+	text = entry_text_alone(e, &v->text, &len);
 	h->time = e->time;
 	if (!h->rows)
 		h->first = e->time;
@@ -351,7 +350,6 @@ static int html_entry(struct view *v, struct source *src,
 	json_u64(&h->j, e->level);
 	json_i64(&h->j, (int64_t)event_number(h, t) - 1);
 	put_who(h, e, t != NULL);
-	text = entry_text_alone(e, &v->text, &len);
 	json_string(&h->j, text, len);
 	put_switch(h, t, e);
 	json_close(&h->j, ']');

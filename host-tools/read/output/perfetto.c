@@ -567,27 +567,12 @@ static void put_field(struct perfetto *p, const struct event_type *t,
 	}
 }
 
-/* As trace-cmd report has it: with flags and functions by name. */
-static void put_event_text(struct perfetto *p, struct view *v,
-			   const struct dlog_entry *e)
-{
-	struct sink *s = &v->text;
-	size_t n;
-
-	s->len = 0;
-	n = event_text(p->dec, e, s->buf, s->size);
-	if (n >= s->size && sink_room(s, n + 1))
-		n = event_text(p->dec, e, s->buf, s->size);
-	if (n < s->size)
-		annotate_text(&p->packet, NAME_AS_TEXT, s->buf, n);
-}
-
-static void put_event(struct perfetto *p, struct view *v,
-		      const struct dlog_entry *e, const struct event_type *t)
+static void put_event(struct perfetto *p, const struct dlog_entry *e,
+		      const struct event_type *t)
 {
 	const struct known_type *k = know_type(p, t);
-	const char *comm;
-	size_t at;
+	const char *comm, *text;
+	size_t at, len;
 
 	if (is_sched(p, k, e)) {
 		put_sched(p, k, t, e);
@@ -601,7 +586,9 @@ static void put_event(struct perfetto *p, struct view *v,
 	comm = event_comm(p->dec, e->boot, event_pid(p->dec, e));
 	if (comm)
 		annotate_text(&p->packet, NAME_THREAD, comm, strlen(comm));
-	put_event_text(p, v, e);
+	/* As trace-cmd report has it: with flags and functions by name. */
+	text = event_text(p->dec, e, &len);
+	annotate_text(&p->packet, NAME_AS_TEXT, text, len);
 	instant_end(p, at);
 }
 
@@ -691,7 +678,7 @@ static int perfetto_entry(struct view *v, struct source *src,
 		t = event_type(p->dec, e->arg);
 	}
 	if (t)
-		put_event(p, v, e, t);
+		put_event(p, e, t);
 	else
 		put_log(p, v, e);
 	return p->out->error;

@@ -74,7 +74,8 @@ def _run(name):
         print('skip: %s' % why)
         return SKIP
     except Exception:
-        traceback.print_exc()
+        # On one stream with what was printed before: the cause comes last.
+        traceback.print_exc(file=sys.stdout)
         return FAIL
     return PASS
 
