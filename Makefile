@@ -13,7 +13,7 @@ SOVERSION := 0
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Werror
 SAN ?=
 CPPFLAGS += -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DDLOG_VERSION='"$(VERSION)"' \
-	-Ishared-abi -Ihost-tools/lib -Ihost-tools/common -Ihost-tools \
+	-Ishared-abi -Ihost-tools/lib -Ihost-tools/common -Ihost-tools/common/event -Ihost-tools \
 	$(shell pkg-config --cflags libxml-2.0 libtraceevent 2>/dev/null)
 CFLAGS ?= -O2 -g
 ALL_CFLAGS = -std=gnu11 -fvisibility=hidden -fPIC $(WARN) $(SAN) $(CFLAGS) -MMD -MP
@@ -28,13 +28,13 @@ name = $(or $(NAME_$(1)),dlog-$(1))
 sources = $(wildcard host-tools/$(1)/*.c host-tools/$(1)/*/*.c) $(ALSO_$(1))
 ALSO_monitor := host-tools/libvirt/domxml.c
 BINS := $(foreach p,$(PROGS),$(B)/bin/$(call name,$(p)))
-LIB_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(wildcard host-tools/lib/*.c))
+LIB_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(wildcard host-tools/lib/*.c host-tools/lib/*/*.c))
 LIBS := $(B)/lib/libdlog.a $(B)/lib/libdlog.so.$(VERSION)
 LDLIBS_qemu := -ljansson
 LDLIBS_monitor := -lsystemd -ljansson -lmicrohttpd -lnats -lvirt -lvirt-qemu -lxml2 -lssl -lcrypto -lpthread
 LDLIBS_libvirt := -lvirt -lxml2
 # An archive: a program is linked with what it uses of it.
-COMMON_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(wildcard host-tools/common/*.c))
+COMMON_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(wildcard host-tools/common/*.c host-tools/common/*/*.c))
 COMMON := $(B)/lib/common.a
 LDLIBS_COMMON := -Wl,--as-needed -ltraceevent -lelf -Wl,--no-as-needed
 UNIT := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/*.c))

@@ -2,7 +2,8 @@
 /*
  * dlog.h - libdlog: read what a guest kernel wrote into a region.
  *
- * A source (struct dlog) is one opened file.  A reader (struct dlog_reader)
+ * A source (struct dlog) is one opened file: a region, or with DLOG_OPEN_ANY
+ * what stock kernels leave in memory that the host can see.  A reader (struct dlog_reader)
  * merges the records of one or more sources by time.  Everything in a file
  * is hostile input: no function here crashes, reads outside the file, loops
  * for ever or uses memory beyond a constant for each ring, whatever the
@@ -38,10 +39,11 @@ struct dlog_error {
 	char text[512];
 };
 
-/* ---- one region file ---- */
+/* ---- one file ---- */
 
 enum dlog_open_flags {
 	DLOG_OPEN_WRITE = 1, /* also for dlog_set_control() */
+	DLOG_OPEN_ANY = 2, /* any format that is known, not only a region */
 };
 
 /*
@@ -60,8 +62,53 @@ DLOG_API int dlog_open_memory(struct dlog **out, const void *mem, size_t size,
 			      const char *name, struct dlog_error *err);
 DLOG_API void dlog_close(struct dlog *d);
 
+struct dlog_open_args {
+	unsigned int flags;
+	const char *format; /* its name; NULL: told by the content */
+	/* Part of the file that is meant; size 0: up to its end. */
+	uint64_t offset, size;
+	/* "KEY=VALUE,..." for what the content does not tell, or NULL: keys
+	 * are those of dlog_format_options(). */
+	const char *options;
+};
+
+/*
+ * Open a file of any format, as dlog_open() does.  -EBADMSG: of no format
+ * that is known, or not of args->format; -EINVAL also for arguments that make
+ * no sense.
+ */
+DLOG_API int dlog_open_as(struct dlog **out, const char *path,
+			  const struct dlog_open_args *args,
+			  struct dlog_error *err);
+/* The same on memory, as dlog_open_memory(). */
+DLOG_API int dlog_open_memory_as(struct dlog **out, const void *mem,
+				 size_t size, const char *name,
+				 const struct dlog_open_args *args,
+				 struct dlog_error *err);
+
+/* Formats by number: NULL behind the last.  Number 0 is the region. */
+DLOG_API const char *dlog_format_name(uint32_t n);
+/* What it is, one line for people. */
+DLOG_API const char *dlog_format_help(uint32_t n);
+/* Its options for people, a line each: "KEY=VALUE\tmeaning\n", or "". */
+DLOG_API const char *dlog_format_options(uint32_t n);
+
+/*
+ * Something that a source of another format says of itself, for people:
+ * number @n: 1, or 0 behind the last.  A region has none.
+ */
+struct dlog_fact {
+	char name[32], text[512]; /* text: raw bytes of the guest */
+};
+DLOG_API int dlog_get_fact(struct dlog *d, uint32_t n, struct dlog_fact *fact);
+
+/*
+ * Of formats that are no region only path, format, file_size and nr_rings
+ * (streams of records) are known, the rest is 0.
+ */
 struct dlog_info {
 	const char *path; /* as given; valid until dlog_close() */
+	const char *format; /* dlog_format_name() */
 	uint8_t uuid[16];
 	char label[65];
 	uint64_t created; /* wall clock, ns */
@@ -264,6 +311,16 @@ DLOG_API void *dlog_get_private(struct dlog *d);
 
 /* ---- records ---- */
 
+/* Why a record may not be what it seems; formats without checks have these. */
+enum dlog_doubt {
+	DLOG_DOUBT_NONE,
+	DLOG_DOUBT_STALE, /* may be of an earlier lap of its buffer */
+	DLOG_DOUBT_SALVAGED, /* what framed it is damaged */
+	DLOG_DOUBT_TORN, /* bytes of it are missing or damaged */
+};
+/* "stale", "salvaged", "torn"; "" for none. */
+DLOG_API const char *dlog_doubt_name(uint32_t doubt);
+
 struct dlog_entry {
 	struct dlog *source;
 	uint32_t ring, boot;
@@ -274,6 +331,7 @@ struct dlog_entry {
 	uint8_t level; /* 0..7, see dlog_kind_level() for non-text kinds */
 	uint16_t facility;
 	uint32_t caller; /* caller word, DLOG_CALLER_UNKNOWN when none */
+	uint32_t doubt; /* enum dlog_doubt */
 	/*
 	 * For text kinds the text, as the guest wrote it, pieces of one
 	 * printk line joined; else the raw data.  Not NUL-terminated; valid

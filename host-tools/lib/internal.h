@@ -2,9 +2,13 @@
 /*
  * internal.h - what the files of libdlog share.
  *
- * source.c opens a source and reads bytes, scan.c finds records in bytes,
- * stream.c walks one ring, reader.c merges streams; loss.c and boots.c are
- * passes over all rings, meta.c and catalog.c read what lies outside them.
+ * source.c opens a source of any format and reads bytes, reader.c merges the
+ * streams of records that sources bring, list.c makes streams of lists.
+ * region/	super.c the superblock, scan.c finds records in bytes, stream.c
+ *		walks one ring; loss.c and boots.c are passes over all rings,
+ *		meta.c and catalog.c read what lies outside them
+ * stock/	what stock kernels write: ramoops, ftrace's ring, acpi-erst
+ * ram/		the memory of a whole guest (dlog_ram.h)
  *
  * One rule for every file: bytes of a region are copied once into private
  * memory (dlog_fetch) and decided upon there, never looked at in place.  So
@@ -22,6 +26,8 @@
 /* Bytes of a catalog; DLOG_EVENT_MAX types of the kernel have 6 MiB. */
 #define DLOG_CATALOG_MAX (16u << 20)
 
+struct dlog_list;
+
 /* ---- sources ---- */
 
 /* One record on its way out; @data points into a buffer of its stream. */
@@ -29,7 +35,9 @@ struct dlog_item {
 	uint64_t time, position;
 	uint64_t key; /* time by which it is sorted (reader.c) */
 	uint32_t boot;
-	uint16_t type, len;
+	uint32_t type; /* DLOG_TYPE(); the argument may have 28 bits */
+	uint16_t len;
+	uint8_t doubt; /* enum dlog_doubt */
 	const uint8_t *data;
 	uint32_t buffer; /* for stream_put() */
 	bool late; /* out of the stream's order of positions */
@@ -37,7 +45,16 @@ struct dlog_item {
 };
 
 /*
- * What a kind of source has to bring.  A stream is a run of records that is
+ * What a format has to bring.
+ *
+ * open() looks at d->size bytes (dlog_fetch()).  0: they are of this format;
+ * what it wants to keep is in d->state.  -EBADMSG: they are not; with @forced,
+ * when somebody asked for this format by name, the reason is in @err, and much
+ * should be believed then.  Else negative with a sentence in @err: they are,
+ * but cannot be read.  It takes its options with dlog_option_*().  close()
+ * also comes after an open() that failed.
+ *
+ * A stream is a run of records that is
  * nearly sorted by boot and time (a ring).  stream_next() returns 1 and an
  * item; 0 when there is none now, or when items given out before have to be
  * put back first; or a negative errno.  stream_poll(), for streams opened to
@@ -45,6 +62,23 @@ struct dlog_item {
  * stream_next() is worth a call again; it is cheap.
  */
 struct dlog_source_ops {
+	const char *name, *help;
+	/* See dlog_format_options(); NULL: none. */
+	const char *options;
+	int (*open)(struct dlog *d, bool forced, struct dlog_error *err);
+	void (*close)(struct dlog *d);
+
+	/* Each of these may be NULL: nothing is known. */
+	int (*fact)(struct dlog *d, uint32_t n, struct dlog_fact *fact);
+	uint64_t (*real_time)(struct dlog *d, uint32_t boot, uint64_t time);
+	int (*event)(struct dlog *d, uint32_t id, struct dlog_event_desc *desc);
+	int (*symbol)(struct dlog *d, uint32_t boot, uint64_t address,
+		      struct dlog_symbol *sym);
+
+	/* For DLOG_LIST_STREAMS; see there. */
+	int (*list)(struct dlog *d, uint32_t n, struct dlog_list *l);
+	bool (*list_changed)(struct dlog *d, uint32_t n);
+
 	uint32_t (*streams)(struct dlog *d);
 	int (*stream_new)(struct dlog *d, uint32_t n, unsigned int flags,
 			  void **out);
@@ -68,7 +102,10 @@ struct dlog_source_ops {
 	int (*loss)(struct dlog *d, struct dlog_loss **out);
 };
 
-extern const struct dlog_source_ops dlog_region_ops;
+extern const struct dlog_source_ops dlog_region_ops, dlog_ramoops_ops,
+	dlog_ftrace_ops, dlog_erst_ops, dlog_ram_ops;
+
+static inline bool dlog_is_region(const struct dlog *d);
 
 /* The boot table as it was read last: valid entries, by boot. */
 struct dlog_table {
@@ -82,7 +119,11 @@ struct dlog {
 	char *name;
 	int fd; /* -1: memory */
 	const uint8_t *mem;
-	uint64_t size; /* of the file or memory */
+	uint64_t base,
+		size; /* of the part of the file or memory that is meant */
+	char *options; /* dlog_open_args, or NULL */
+	void *state; /* of a format that is no region */
+	/* From here on regions only. */
 	bool writable, backup;
 	struct dlog_superblock sb;
 	uint32_t nr_subbufs; /* in each ring */
@@ -109,12 +150,88 @@ uint64_t dlog_now(int clock);
 /* Copy @len bytes at @off: 0, -ERANGE when not all are there, -errno. */
 int dlog_fetch(const struct dlog *d, uint64_t off, void *buf, size_t len);
 
+static inline bool dlog_is_region(const struct dlog *d)
+{
+	return d->ops == &dlog_region_ops;
+}
+
+/*
+ * The value of option @key: 1 and it is in @value, 0 not given, -EINVAL after
+ * a sentence in @err.  A size may end in K, M or G.
+ */
+int dlog_option_size(const struct dlog *d, const char *key, uint64_t *value,
+		     struct dlog_error *err);
+int dlog_option_text(const struct dlog *d, const char *key, char *value,
+		     size_t size, struct dlog_error *err);
+
+/*
+ * ---- list.c: streams of formats that can be read at once ----
+ *
+ * ops.list() fills the list of stream @n, 0 or negative: all its records, in
+ * the order in which they are to be given, their positions ascending.  A
+ * record keeps its position when the list is made again.  When following,
+ * list_changed() (NULL: nothing ever comes) is asked now and then whether the
+ * list should be made again; records behind the last one given are new.
+ */
+struct dlog_list {
+	struct dlog_item *item;
+	size_t nr, room;
+	struct dlog_list_block *block; /* what data points into */
+	size_t bytes; /* of them */
+};
+
+/*
+ * Add a record: @type as DLOG_TYPE(), @len up to 65535 bytes of @data; for
+ * DLOG_KIND_PRINTK the caller word @caller goes before them (of text with its
+ * newlines cut off; DLOG_CALLER_TAKEN keeps the order of the list whatever
+ * the times are).  0 or -ENOMEM.
+ */
+int dlog_list_add(struct dlog_list *l, uint32_t boot, uint64_t time,
+		  uint64_t position, uint32_t type, uint32_t caller,
+		  enum dlog_doubt doubt, const void *data, size_t len);
+void dlog_list_free(struct dlog_list *l);
+
+uint32_t dlog_list_streams(struct dlog *d); /* one */
+int dlog_list_stream_new(struct dlog *d, uint32_t n, unsigned int flags,
+			 void **out);
+void dlog_list_stream_free(void *stream);
+void dlog_list_stream_set_boot(void *stream, uint32_t boot);
+int dlog_list_stream_last(void *stream, uint64_t n);
+size_t dlog_list_stream_tell(void *stream, struct dlog_place *out, size_t n);
+void dlog_list_stream_seek(void *stream, const struct dlog_place *p, size_t n);
+int dlog_list_stream_next(void *stream, struct dlog_item *item);
+void dlog_list_stream_put(void *stream, const struct dlog_item *item);
+bool dlog_list_stream_poll(void *stream);
+uint64_t dlog_list_stream_missed(void *stream);
+/* Boots that the lists' records name, and how many of each. */
+int dlog_list_boots(struct dlog *d, struct dlog_boot_entry **out);
+int dlog_list_loss(struct dlog *d, struct dlog_loss **out);
+
+/* In the ops of such a format; what comes behind it replaces its part. */
+#define DLOG_LIST_STREAMS                                                      \
+	.streams = dlog_list_streams, .stream_new = dlog_list_stream_new,      \
+	.stream_free = dlog_list_stream_free,                                  \
+	.stream_set_boot = dlog_list_stream_set_boot,                          \
+	.stream_last = dlog_list_stream_last,                                  \
+	.stream_tell = dlog_list_stream_tell,                                  \
+	.stream_seek = dlog_list_stream_seek,                                  \
+	.stream_next = dlog_list_stream_next,                                  \
+	.stream_put = dlog_list_stream_put,                                    \
+	.stream_poll = dlog_list_stream_poll,                                  \
+	.stream_missed = dlog_list_stream_missed, .boots = dlog_list_boots,    \
+	.loss = dlog_list_loss
+
 static inline uint64_t dlog_seed(const struct dlog *d, uint32_t n)
 {
 	return dlog_hash_seed(d->sb.uuid, n);
 }
 
-/* ---- scan.c ---- */
+/* ---- region/super.c ---- */
+
+/* 0, or negative with a sentence in @err: -EBADMSG when there is none. */
+int dlog_super_load(struct dlog *d, struct dlog_error *err);
+
+/* ---- region/scan.c ---- */
 
 /*
  * A copy of some bytes of the region, in which records are looked for.
@@ -200,7 +317,7 @@ int dlog_sub_load(const struct dlog_view *v, uint64_t position,
 uint32_t dlog_sub_boot(const struct dlog_view *v, const struct dlog_sub *s,
 		       uint32_t before);
 
-/* ---- boots.c, meta.c, catalog.c, loss.c, render.c ---- */
+/* ---- region/boots.c, meta.c, catalog.c, loss.c; render.c ---- */
 
 int dlog_table_load(struct dlog *d);
 void dlog_table_free(struct dlog *d);
@@ -210,6 +327,11 @@ int dlog_table_find(const struct dlog *d, uint32_t boot);
 int dlog_table_after(const struct dlog *d, uint32_t boot);
 int dlog_region_boots(struct dlog *d, struct dlog_boot_entry **out);
 int dlog_region_loss(struct dlog *d, struct dlog_loss **out);
+uint64_t dlog_region_real_time(struct dlog *d, uint32_t boot, uint64_t time);
+int dlog_region_event(struct dlog *d, uint32_t id,
+		      struct dlog_event_desc *desc);
+int dlog_region_symbol(struct dlog *d, uint32_t boot, uint64_t address,
+		       struct dlog_symbol *sym);
 
 /*
  * The largest position, its records, and the largest dropped that the CPU

@@ -62,6 +62,18 @@ const char *dlog_kind_name(uint32_t kind)
 	return DLOG_NAME(name, kind);
 }
 
+const char *dlog_doubt_name(uint32_t doubt)
+{
+	static const char *const name[] = {
+		[DLOG_DOUBT_NONE] = "",
+		[DLOG_DOUBT_STALE] = "stale",
+		[DLOG_DOUBT_SALVAGED] = "salvaged",
+		[DLOG_DOUBT_TORN] = "torn",
+	};
+
+	return DLOG_NAME(name, doubt);
+}
+
 const char *dlog_level_name(uint32_t level)
 {
 	static const char *const name[] = {

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * source.c - open and close a source, its superblock, reading its bytes.
+ * source.c - open and close a source of any format, read its bytes.
  *
  * Files are read with pread() alone: there is no mapping that could be cut
- * short under us.  The superblock is copied and checked once; everything
- * later computes from the checked copy.
+ * short under us.
  */
 #include <fcntl.h>
 #include <stdarg.h>
@@ -38,12 +37,15 @@ uint64_t dlog_now(int clock)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
+/* ---- bytes ---- */
+
 int dlog_fetch(const struct dlog *d, uint64_t off, void *buf, size_t len)
 {
 	uint8_t *to = buf;
 
 	if (off > d->size || len > d->size - off)
 		return -ERANGE;
+	off += d->base;
 	if (d->fd < 0) {
 		memcpy(to, d->mem + off, len);
 		return 0;
@@ -64,95 +66,114 @@ int dlog_fetch(const struct dlog *d, uint64_t off, void *buf, size_t len)
 	return 0;
 }
 
-static enum dlog_super_error super_at(struct dlog *d, uint64_t off,
-				      struct dlog_superblock *sb)
+/* ---- formats ---- */
+
+/* The region first; then those that a few bytes tell. */
+static const struct dlog_source_ops *const formats[] = {
+	&dlog_region_ops,
+};
+
+#define FORMATS (sizeof(formats) / sizeof(formats[0]))
+
+const char *dlog_format_name(uint32_t n)
 {
-	if (dlog_fetch(d, off, sb, sizeof(*sb)))
-		return DLOG_SUPER_MAGIC;
-	return dlog_super_check(sb, d->size);
+	return n < FORMATS ? formats[n]->name : NULL;
 }
 
-/*
- * The second copy: at the end of the file, or where the damaged first one
- * says.  Only believed where it says that it is.
- */
-static bool super_backup(struct dlog *d)
+const char *dlog_format_help(uint32_t n)
 {
-	uint64_t at[] = { d->size - DLOG_PAGE, d->sb.backup_off };
-	struct dlog_superblock sb;
+	return n < FORMATS ? formats[n]->help : NULL;
+}
 
-	for (size_t i = 0; i < sizeof(at) / sizeof(at[0]); i++) {
-		if (super_at(d, at[i], &sb) == DLOG_SUPER_OK &&
-		    sb.backup_off == at[i]) {
-			d->sb = sb;
+const char *dlog_format_options(uint32_t n)
+{
+	if (n >= FORMATS)
+		return NULL;
+	return formats[n]->options ? formats[n]->options : "";
+}
+
+/* ---- options ---- */
+
+/* Does a line "KEY=..." of @options describe the @len bytes at @key? */
+static bool option_known(const char *options, const char *key, size_t len)
+{
+	for (const char *p = options; p && *p; p = strchr(p, '\n')) {
+		p += *p == '\n';
+		if (!strncmp(p, key, len) && p[len] == '=')
 			return true;
-		}
 	}
 	return false;
 }
 
-static int source_super(struct dlog *d, struct dlog_error *err)
+static int options_check(const struct dlog *d, struct dlog_error *err)
 {
-	enum dlog_super_error e;
+	const char *p = d->options;
 
-	if (!d->size)
-		return dlog_fail(err, -ENODATA,
-				 "%s is empty: format it with dlog-create.",
-				 d->name);
-	if (d->size < DLOG_REGION_MIN)
-		return dlog_fail(
-			err, -EBADMSG,
-			"%s is not a dlog region: it has %llu bytes, "
-			"the smallest region has %u; was it cut short?",
-			d->name, (unsigned long long)d->size, DLOG_REGION_MIN);
-	e = super_at(d, 0, &d->sb);
-	if (e == DLOG_SUPER_MAGIC || e == DLOG_SUPER_CHECK) {
-		d->backup = super_backup(d);
-		if (d->backup)
-			e = DLOG_SUPER_OK;
+	while (p && *p) {
+		int n = (int)strcspn(p, ",");
+		int key = (int)strcspn(p, ",=");
+
+		if (key == n || !option_known(d->ops->options, p, (size_t)key))
+			return dlog_fail(err, -EINVAL,
+					 "Format %s has no option '%.*s'%s.",
+					 d->ops->name, n, p,
+					 key == n ? " (KEY=VALUE)" : "");
+		p += n + (p[n] == ',');
 	}
-	switch (e) {
-	case DLOG_SUPER_OK:
-		break;
-	case DLOG_SUPER_MAGIC:
-		return dlog_fail(err, -EBADMSG,
-				 "%s is not a dlog region: it has no "
-				 "superblock at its start nor at its end; "
-				 "check the path, or format a new file with "
-				 "dlog-create.",
-				 d->name);
-	case DLOG_SUPER_CHECK:
-		return dlog_fail(err, -EBADMSG,
-				 "%s: both copies of the superblock are "
-				 "damaged; without one nothing in the file "
-				 "can be told apart; restore a copy of it.",
-				 d->name);
-	case DLOG_SUPER_INCOMPAT:
-		return dlog_fail(err, -EPROTO,
-				 "%s has a newer format (incompatible feature "
-				 "bits 0x%x): use a newer dlog to read it.",
-				 d->name, d->sb.incompat);
-	case DLOG_SUPER_SIZE:
-		return dlog_fail(err, -ERANGE,
-				 "%s has %llu bytes, its superblock says %llu: "
-				 "the file was cut short; restore the whole "
-				 "file.",
-				 d->name, (unsigned long long)d->size,
-				 (unsigned long long)d->sb.region_size);
-	case DLOG_SUPER_GEOMETRY:
-		return dlog_fail(err, -EINVAL,
-				 "%s: the superblock contradicts itself; the "
-				 "file was not written by dlog-create.",
-				 d->name);
-	}
-	if (d->writable && d->sb.ro_compat & ~DLOG_RO_COMPAT_KNOWN)
-		return dlog_fail(err, -EPROTO,
-				 "%s has a newer format (feature bits 0x%x) "
-				 "that this program may only read: open it "
-				 "without writing.",
-				 d->name, d->sb.ro_compat);
 	return 0;
 }
+
+int dlog_option_text(const struct dlog *d, const char *key, char *value,
+		     size_t size, struct dlog_error *err)
+{
+	const char *p = d->options;
+	size_t len = strlen(key);
+
+	while (p && *p) {
+		size_t n = strcspn(p, ",");
+
+		if (n > len && !strncmp(p, key, len) && p[len] == '=') {
+			n -= len + 1;
+			if (n >= size)
+				return dlog_fail(err, -EINVAL,
+						 "Option %s is too long.", key);
+			memcpy(value, p + len + 1, n);
+			value[n] = 0;
+			return 1;
+		}
+		p += n + (p[n] == ',');
+	}
+	return 0;
+}
+
+int dlog_option_size(const struct dlog *d, const char *key, uint64_t *value,
+		     struct dlog_error *err)
+{
+	static const char unit[] = "KMGT";
+	char text[32], *end;
+	const char *u;
+	int ret = dlog_option_text(d, key, text, sizeof(text), err);
+	unsigned int shift = 0;
+
+	if (ret <= 0)
+		return ret;
+	errno = 0;
+	*value = strtoull(text, &end, 0);
+	u = *end ? strchr(unit, *end & ~0x20) : NULL;
+	if (u) {
+		shift = 10 * (unsigned int)(u - unit + 1);
+		end++;
+	}
+	if (errno || end == text || *end || *text == '-' ||
+	    *value > UINT64_MAX >> shift)
+		return dlog_fail(err, -EINVAL,
+				 "Option %s=%s is no number or size.", key,
+				 text);
+	*value <<= shift;
+	return 1;
+}
+
+/* ---- opening ---- */
 
 static struct dlog *source_new(const char *name)
 {
@@ -170,18 +191,89 @@ static struct dlog *source_new(const char *name)
 	return d;
 }
 
-static int source_begin(struct dlog *d, struct dlog_error *err)
+/* Which part of the file is meant. */
+static int source_part(struct dlog *d, const struct dlog_open_args *args,
+		       struct dlog_error *err)
 {
-	int ret = source_super(d, err);
+	if (args->offset > d->size || args->size > d->size - args->offset)
+		return dlog_fail(
+			err, -ERANGE,
+			"%s has %llu bytes: there are not %llu from %llu on.",
+			d->name, (unsigned long long)d->size,
+			(unsigned long long)args->size,
+			(unsigned long long)args->offset);
+	d->base = args->offset;
+	d->size = args->size ? args->size : d->size - args->offset;
+	return 0;
+}
+
+static int format_open(struct dlog *d, const struct dlog_source_ops *ops,
+		       bool forced, struct dlog_error *err)
+{
+	int ret;
+
+	d->ops = ops;
+	ret = options_check(d, forced ? err : NULL);
+	return ret ? ret : ops->open(d, forced, err);
+}
+
+static void format_close(struct dlog *d)
+{
+	if (d->ops->close)
+		d->ops->close(d);
+	d->state = NULL;
+}
+
+/* By content: what a region lacks is only told if nothing else fits. */
+static int format_find(struct dlog *d, const struct dlog_open_args *args,
+		       struct dlog_error *err)
+{
+	int ret = format_open(d, formats[0], true, err);
+	struct dlog_error other;
+
+	if (ret != -EBADMSG || !(args->flags & DLOG_OPEN_ANY))
+		return ret;
+	for (size_t i = 1; i < FORMATS; i++) {
+		int one;
+
+		format_close(d);
+		one = format_open(d, formats[i], false, &other);
+		if (!one)
+			return 0;
+		if (one == -EBADMSG || one == -EINVAL)
+			continue;
+		if (err)
+			*err = other;
+		return one;
+	}
+	return ret;
+}
+
+static int format_named(struct dlog *d, const struct dlog_open_args *args,
+			struct dlog_error *err)
+{
+	for (size_t i = 0; i < FORMATS; i++)
+		if (!strcmp(formats[i]->name, args->format))
+			return format_open(d, formats[i], true, err);
+	return dlog_fail(err, -EINVAL, "There is no format '%s'.",
+			 args->format);
+}
+
+static int source_begin(struct dlog *d, const struct dlog_open_args *args,
+			struct dlog_error *err)
+{
+	int ret = source_part(d, args, err);
 
 	if (ret)
 		return ret;
-	d->nr_subbufs = (uint32_t)(d->sb.ring_size / d->sb.subbuf_size);
-	ret = dlog_table_load(d);
-	if (ret)
-		dlog_fail(err, ret, "Cannot read the boot table of %s: %s.",
-			  d->name, strerror(-ret));
-	return ret;
+	if (args->options && *args->options) {
+		d->options = strdup(args->options);
+		if (!d->options)
+			return dlog_fail(err, -ENOMEM, "No memory to open %s.",
+					 d->name);
+	}
+	return args->format ? format_named(d, args, err)
+			    : format_find(d, args, err);
 }
 
 static int source_file(struct dlog *d, unsigned int flags,
@@ -224,18 +316,22 @@ is_dir:
 			 d->name);
 }
 
-int dlog_open(struct dlog **out, const char *path, unsigned int flags,
-	      struct dlog_error *err)
+static int source_open(struct dlog **out, const char *name, const void *mem,
+		       size_t size, const struct dlog_open_args *args,
+		       struct dlog_error *err)
 {
-	struct dlog *d = source_new(path);
-	int ret;
+	struct dlog *d = source_new(name);
+	int ret = 0;
 
 	*out = NULL;
 	if (!d)
-		return dlog_fail(err, -ENOMEM, "No memory to open %s.", path);
-	ret = source_file(d, flags, err);
+		return dlog_fail(err, -ENOMEM, "No memory to open %s.", name);
+	d->mem = mem;
+	d->size = size;
+	if (!mem)
+		ret = source_file(d, args->flags, err);
 	if (!ret)
-		ret = source_begin(d, err);
+		ret = source_begin(d, args, err);
 	if (ret)
 		dlog_close(d);
 	else
@@ -243,23 +339,33 @@ int dlog_open(struct dlog **out, const char *path, unsigned int flags,
 	return ret;
 }
 
+int dlog_open_as(struct dlog **out, const char *path,
+		 const struct dlog_open_args *args, struct dlog_error *err)
+{
+	return source_open(out, path, NULL, 0, args, err);
+}
+
+int dlog_open(struct dlog **out, const char *path, unsigned int flags,
+	      struct dlog_error *err)
+{
+	const struct dlog_open_args args = { .flags = flags };
+
+	return dlog_open_as(out, path, &args, err);
+}
+
+int dlog_open_memory_as(struct dlog **out, const void *mem, size_t size,
+			const char *name, const struct dlog_open_args *args,
+			struct dlog_error *err)
+{
+	return source_open(out, name, mem ? mem : "", size, args, err);
+}
+
 int dlog_open_memory(struct dlog **out, const void *mem, size_t size,
 		     const char *name, struct dlog_error *err)
 {
-	struct dlog *d = source_new(name);
-	int ret;
+	const struct dlog_open_args args = { .flags = 0 };
 
-	*out = NULL;
-	if (!d)
-		return dlog_fail(err, -ENOMEM, "No memory to open %s.", name);
-	d->mem = mem;
-	d->size = size;
-	ret = source_begin(d, err);
-	if (ret)
-		dlog_close(d);
-	else
-		*out = d;
-	return ret;
+	return dlog_open_memory_as(out, mem, size, name, &args, err);
 }
 
 void dlog_close(struct dlog *d)
@@ -268,10 +374,12 @@ void dlog_close(struct dlog *d)
 		return;
 	if (d->release)
 		d->release(d->private);
+	format_close(d);
 	dlog_table_free(d);
 	dlog_catalog_free(d);
 	if (d->fd >= 0)
 		close(d->fd);
+	free(d->options);
 	free(d->name);
 	free(d);
 }
@@ -291,11 +399,16 @@ void dlog_get_info(struct dlog *d, struct dlog_info *info)
 {
 	memset(info, 0, sizeof(*info));
 	info->path = d->name;
+	info->format = d->ops->name;
+	info->file_size = d->size;
+	if (!dlog_is_region(d)) {
+		info->nr_rings = d->ops->streams(d);
+		return;
+	}
 	memcpy(info->uuid, d->sb.uuid, sizeof(info->uuid));
 	memcpy(info->label, d->sb.label, sizeof(d->sb.label));
 	info->created = d->sb.created;
 	info->region_size = d->sb.region_size;
-	info->file_size = d->size;
 	info->ring_size = d->sb.ring_size;
 	info->catalog_size = d->sb.catalog_size;
 	info->nr_rings = d->sb.nr_rings;
@@ -308,6 +421,11 @@ void dlog_get_info(struct dlog *d, struct dlog_info *info)
 	info->backup = d->backup;
 }
 
+int dlog_get_fact(struct dlog *d, uint32_t n, struct dlog_fact *fact)
+{
+	return d->ops->fact ? d->ops->fact(d, n, fact) : 0;
+}
+
 int dlog_get_boots(struct dlog *d, struct dlog_boot_entry **out)
 {
 	return d->ops->boots(d, out);
@@ -316,4 +434,22 @@ int dlog_get_boots(struct dlog *d, struct dlog_boot_entry **out)
 int dlog_get_loss(struct dlog *d, struct dlog_loss **out)
 {
 	return d->ops->loss(d, out);
+}
+
+uint64_t dlog_real_time(struct dlog *d, uint32_t boot, uint64_t time)
+{
+	return d->ops->real_time ? d->ops->real_time(d, boot, time) : 0;
+}
+
+int dlog_get_event(struct dlog *d, uint32_t id, struct dlog_event_desc *desc)
+{
+	memset(desc, 0, sizeof(*desc));
+	return d->ops->event ? d->ops->event(d, id, desc) : 0;
+}
+
+int dlog_get_symbol(struct dlog *d, uint32_t boot, uint64_t address,
+		    struct dlog_symbol *sym)
+{
+	memset(sym, 0, sizeof(*sym));
+	return d->ops->symbol ? d->ops->symbol(d, boot, address, sym) : 0;
 }

@@ -4,7 +4,7 @@
  *
  * -e takes terms joined by && and ||: "GLOB", "GLOB:FIELD OP VALUE", or "FIELD
  * OP VALUE" of the event of the term before.  Each -e is one more
- * alternative.  Relies on host-tools/common/event.h.
+ * alternative.  Relies on host-tools/common/event/event.h.
  */
 #include <ctype.h>
 #include <errno.h>

@@ -4,10 +4,10 @@
  * as records of that event.
  *
  *	clang -g -O1 -fsanitize=fuzzer,address,undefined -D_GNU_SOURCE \
- *		-Ishared-abi -Ihost-tools/lib -Ihost-tools/common \
+ *		-Ishared-abi -Ihost-tools/lib -Ihost-tools/common{,/event} \
  *		$(pkg-config --cflags libtraceevent) tests/fuzz/fuzz_event.c \
- *		host-tools/lib/[a-z]*.c host-tools/common/event*.c \
- *		host-tools/common/{symbols,sink}.c \
+ *		host-tools/lib/{,region/,stock/,ram/}*.c \
+ *		host-tools/common/{event/*,sink}.c \
  *		-ltraceevent -lelf -o fuzz_event
  *	./fuzz_event -detect_leaks=0 -dict=tests/fuzz/event.dict \
  *		-max_len=8192 CORPUS_DIR

@@ -4,7 +4,8 @@
  *
  *	clang -g -O1 -fsanitize=fuzzer,address,undefined -D_GNU_SOURCE \
  *		-Ishared-abi -Ihost-tools/lib \
- *		tests/fuzz/fuzz_region.c host-tools/lib/[a-z]*.c -o fuzz_region
+ *		tests/fuzz/fuzz_region.c \
+ *		host-tools/lib/{,region/,stock/,ram/}*.c -o fuzz_region
  *	./fuzz_region -max_len=131072 CORPUS_DIR
  *
  * The mutator repairs the checks of superblock and records after each

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * event_ftrace.c - text of ftrace's events, by libtraceevent.
+ * ftrace.c - text of ftrace's events, by libtraceevent.
  *
  * The text is what trace-cmd report prints: so libtraceevent's plugins are
  * loaded where they are installed, but only those of their handlers run that

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * event_print.c - which "print fmt" libtraceevent may read.
+ * print.c - which "print fmt" libtraceevent may read.
  *
  * A print fmt is what stands in the parentheses of a printk() in the kernel's
  * source: a format and C expressions.  This is a parser of just the part of C

@@ -26,8 +26,10 @@ void dlog_get_live(struct dlog *d, struct dlog_live *live)
 {
 	struct dlog_state st;
 
-	state_read(d, &st);
 	memset(live, 0, sizeof(*live));
+	if (!dlog_is_region(d))
+		return;
+	state_read(d, &st);
 	live->status = st.status < DLOG_ST_MAX ? st.status : DLOG_ST_NONE;
 	live->boot = st.boot;
 	live->status_time = st.status_time;
@@ -199,10 +201,10 @@ int dlog_set_control(struct dlog *d, bool stop)
 {
 	uint32_t word = stop ? DLOG_CONTROL_STOP : 0;
 
-	if (d->fd < 0 || !d->writable)
+	if (d->fd < 0 || !d->writable || !dlog_is_region(d))
 		return -EROFS;
-	if (pwrite(d->fd, &word, sizeof(word), (off_t)d->sb.state_off) !=
-	    (ssize_t)sizeof(word))
+	if (pwrite(d->fd, &word, sizeof(word),
+		   (off_t)(d->base + d->sb.state_off)) != (ssize_t)sizeof(word))
 		return errno ? -errno : -EIO;
 	return 0;
 }
@@ -235,7 +237,7 @@ static bool clock_read(struct dlog *d, uint32_t boot, struct dlog_clock *c)
  * the time costs as much as the rest, so few calls do: more of them while
  * there is no pair.
  */
-uint64_t dlog_real_time(struct dlog *d, uint32_t boot, uint64_t time)
+uint64_t dlog_region_real_time(struct dlog *d, uint32_t boot, uint64_t time)
 {
 	uint64_t now, real;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * event_check.c - may libtraceevent print this record?
+ * check.c - may libtraceevent print this record?
  *
  * Walks what libtraceevent made of a print fmt, together with the conversions
  * of its format, and notes what must hold of each record: divisors that are

@@ -3,16 +3,16 @@
  * event_int.h - what the files behind event.h share.
  *
  * event.c         types, fields, threads' names; text of declared events
- * event_format.c  reads a format text of ftrace, tells what is safe in it
- * event_ftrace.c  text of ftrace's events, by libtraceevent
- * event_check.c   whether one record may be given to libtraceevent
+ * format.c        reads a format text of ftrace, tells what is safe in it
+ * ftrace.c        text of ftrace's events, by libtraceevent
+ * check.c         whether one record may be given to libtraceevent
  * symbols.c       names of code addresses
  *
  * libtraceevent (1.7 was read for this) trusts formats and records: there are
  * formats on which its parser follows NULL, frees twice or divides by zero,
  * and records that make it read behind their end.  So a format is parsed here
  * first, strictly, and what libtraceevent gets is written anew from that.
- * What it made of it is walked (event_check.c), and each record is tried
+ * What it made of it is walked (check.c), and each record is tried
  * against the walk before libtraceevent sees a copy of it, padded with zeros.
  * What does not pass is shown field by field by event.c.
  */
@@ -39,7 +39,7 @@ struct event_place {
 struct tep_event;
 struct tep_print_arg;
 
-/* Something that must hold of a record: see event_check.c. */
+/* Something that must hold of a record: see check.c. */
 struct event_check {
 	enum event_check_kind {
 		EVENT_CHECK_DIVISOR, /* not 0 */
@@ -86,7 +86,7 @@ struct event_decoder {
 };
 
 /*
- * event_format.c: fields of @c from the format text of @c->type, and into
+ * format.c: fields of @c from the format text of @c->type, and into
  * @out (empty) a text for libtraceevent; false when it cannot be read.  Its
  * print fmt is replaced by one that cannot be printed if it did not pass.
  * *@tokens: so many pieces of a format libtraceevent keeps.
@@ -100,7 +100,7 @@ bool event_format_read(struct event_class *c, const char *text,
 bool event_place_find(const struct event_class *c, uint32_t i,
 		      const uint8_t *data, size_t len, size_t *at, size_t *n);
 
-/* event_ftrace.c */
+/* ftrace.c */
 void event_ftrace_add(struct event_decoder *dec, struct event_class *c,
 		      const char *text);
 /* False: to be shown field by field. */
@@ -109,7 +109,7 @@ bool event_ftrace_text(struct event_decoder *dec, struct event_class *c,
 		       size_t *len);
 void event_ftrace_free(struct event_decoder *dec);
 
-/* event_check.c: false when libtraceevent must not print with this tree. */
+/* check.c: false when libtraceevent must not print with this tree. */
 bool event_check_make(struct event_class *c);
 bool event_check_record(const struct event_class *c, const uint8_t *data,
 			size_t len);

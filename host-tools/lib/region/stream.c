@@ -100,7 +100,10 @@ static int stream_new(struct dlog *d, uint32_t n, unsigned int flags,
 
 	if (!st)
 		return ret;
-	ret = dlog_view_init(&st->v, d, n);
+	/* Once for each reader: boots that came since. */
+	ret = n ? 0 : dlog_table_load(d);
+	if (!ret)
+		ret = dlog_view_init(&st->v, d, n);
 	if (ret)
 		goto fail;
 	st->follow = flags & DLOG_READER_FOLLOW;
@@ -750,7 +753,19 @@ static uint64_t stream_missed(void *stream)
 	return ((struct stream *)stream)->missed;
 }
 
+static int region_open(struct dlog *d, bool forced, struct dlog_error *err)
+{
+	(void)forced;
+	return dlog_super_load(d, err);
+}
+
 const struct dlog_source_ops dlog_region_ops = {
+	.name = "region",
+	.help = "what the dlog driver in the guest writes (dlog-create)",
+	.open = region_open,
+	.real_time = dlog_region_real_time,
+	.event = dlog_region_event,
+	.symbol = dlog_region_symbol,
 	.streams = stream_count,
 	.stream_new = stream_new,
 	.stream_free = stream_free,

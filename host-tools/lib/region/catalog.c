@@ -346,11 +346,10 @@ static struct dlog_catalog *catalog(struct dlog *d)
 	return c;
 }
 
-int dlog_get_event(struct dlog *d, uint32_t id, struct dlog_event_desc *desc)
+int dlog_region_event(struct dlog *d, uint32_t id, struct dlog_event_desc *desc)
 {
 	struct dlog_catalog *c;
 
-	memset(desc, 0, sizeof(*desc));
 	if (!id || id > DLOG_EVENT_MAX)
 		return 0;
 	c = catalog(d);
@@ -366,7 +365,7 @@ int dlog_get_event(struct dlog *d, uint32_t id, struct dlog_event_desc *desc)
 
 uint64_t dlog_get_catalog_used(struct dlog *d)
 {
-	struct dlog_catalog *c = catalog(d);
+	struct dlog_catalog *c = dlog_is_region(d) ? catalog(d) : NULL;
 
 	if (c)
 		catalog_more(d);
@@ -509,12 +508,11 @@ static bool symbol_get(struct dlog_catalog *c, uint32_t boot, uint64_t address,
 	return true;
 }
 
-int dlog_get_symbol(struct dlog *d, uint32_t boot, uint64_t address,
-		    struct dlog_symbol *sym)
+int dlog_region_symbol(struct dlog *d, uint32_t boot, uint64_t address,
+		       struct dlog_symbol *sym)
 {
 	struct dlog_catalog *c = catalog(d);
 
-	memset(sym, 0, sizeof(*sym));
 	if (!c)
 		return 0;
 	return symbol_get(c, boot, address, sym) ||

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * event_format.c - reads the format text of an ftrace event.
+ * format.c - reads the format text of an ftrace event.
  *
  * Its form is that of /sys/kernel/tracing/events/SYSTEM/EVENT/format, written
  * by f_show() of the kernel's kernel/trace/trace_events.c.  The text is the
