@@ -314,6 +314,8 @@ void entry_json(struct json *j, struct second *date, struct sink *scratch,
 	}
 	if (e->kind == DLOG_KIND_EVENT)
 		entry_event(j, e);
+	if (e->doubt)
+		json_member(j, "doubt", dlog_doubt_name(e->doubt));
 	json_key(j, "text");
 	json_string(j, text, len);
 	if (!entry_is_text(e) || !json_is_utf8(text, len)) {
@@ -344,6 +346,8 @@ void entry_fields(const struct dlog_entry *e, entry_put_field *put, void *arg)
 	*p = '.';
 	put(arg, "DLOG_TIME", time);
 	put(arg, "DLOG_KIND", dlog_kind_name(e->kind));
+	if (e->doubt)
+		put(arg, "DLOG_DOUBT", dlog_doubt_name(e->doubt));
 	if (!entry_is_text(e))
 		return;
 	put_number(put, arg, "SYSLOG_FACILITY", e->facility);

@@ -103,8 +103,9 @@ struct dlog_fact {
 DLOG_API int dlog_get_fact(struct dlog *d, uint32_t n, struct dlog_fact *fact);
 
 /*
- * Of formats that are no region only path, format, file_size and nr_rings
- * (streams of records) are known, the rest is 0.
+ * Of formats that are no region only path, format, file_size, region_size
+ * (what is meant of the file) and nr_rings (streams of records) are known, the
+ * rest is 0.
  */
 struct dlog_info {
 	const char *path; /* as given; valid until dlog_close() */

@@ -115,8 +115,9 @@ static int options_check(const struct dlog *d, struct dlog_error *err)
 
 		if (key == n || !option_known(d->ops->options, p, (size_t)key))
 			return dlog_fail(err, -EINVAL,
-					 "Format %s has no option '%.*s'%s.",
-					 d->ops->name, n, p,
+					 "%s is of format %s, which has no "
+					 "option '%.*s'%s.",
+					 d->name, d->ops->name, n, p,
 					 key == n ? " (KEY=VALUE)" : "");
 		p += n + (p[n] == ',');
 	}
@@ -213,8 +214,8 @@ static int format_open(struct dlog *d, const struct dlog_source_ops *ops,
 	int ret;
 
 	d->ops = ops;
-	ret = options_check(d, forced ? err : NULL);
-	return ret ? ret : ops->open(d, forced, err);
+	ret = ops->open(d, forced, err);
+	return ret ? ret : options_check(d, err);
 }
 
 static void format_close(struct dlog *d)
@@ -240,11 +241,17 @@ static int format_find(struct dlog *d, const struct dlog_open_args *args,
 		one = format_open(d, formats[i], false, &other);
 		if (!one)
 			return 0;
-		if (one == -EBADMSG || one == -EINVAL)
+		if (one == -EBADMSG)
 			continue;
 		if (err)
 			*err = other;
 		return one;
+	}
+	if (err && FORMATS > 1) {
+		size_t n = strlen(err->text);
+
+		snprintf(err->text + n, sizeof(err->text) - n,
+			 " It is of no other known format either.");
 	}
 	return ret;
 }
@@ -402,6 +409,7 @@ void dlog_get_info(struct dlog *d, struct dlog_info *info)
 	info->format = d->ops->name;
 	info->file_size = d->size;
 	if (!dlog_is_region(d)) {
+		info->region_size = d->size;
 		info->nr_rings = d->ops->streams(d);
 		return;
 	}

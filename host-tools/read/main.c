@@ -15,14 +15,19 @@
 
 /* ---- files ---- */
 
-static int open_source(struct source *src, const char *path, enum mode mode)
+static int open_source(struct source *src, const char *path,
+		       const struct options *o)
 {
-	bool write = mode == MODE_START || mode == MODE_STOP;
+	enum mode mode = o->mode;
+	struct dlog_open_args args = o->open;
 	struct dlog_error err = { "" };
 	int ret;
 
 	src->path = src->name = path;
-	ret = dlog_open(&src->d, path, write ? DLOG_OPEN_WRITE : 0, &err);
+	/* The word that is written lies in regions only. */
+	args.flags = mode == MODE_START || mode == MODE_STOP ? DLOG_OPEN_WRITE
+							     : DLOG_OPEN_ANY;
+	ret = dlog_open_as(&src->d, path, &args, &err);
 	if (ret) {
 		fprintf(stderr, PROGRAM ": %s\n", err.text);
 		src->d = NULL;
@@ -60,14 +65,14 @@ static void name_sources(struct source *src, size_t n)
 }
 
 static int open_sources(struct source **out, char **paths, size_t n,
-			enum mode mode)
+			const struct options *o)
 {
 	struct source *src = calloc(n, sizeof(*src));
 	int ret = src ? 0 : -ENOMEM;
 
 	*out = src;
 	for (size_t i = 0; src && i < n; i++) {
-		int one = open_source(&src[i], paths[i], mode);
+		int one = open_source(&src[i], paths[i], o);
 
 		ret = ret ? ret : one;
 	}
@@ -349,11 +354,12 @@ int main(int argc, char **argv)
 	}
 	n = (size_t)(argc - optind);
 	o.fmt.names = n > 1;
-	if (!open_sources(&src, argv + optind, n, o.mode) &&
+	if (!open_sources(&src, argv + optind, n, &o) &&
 	    !load_symbols(src, n, o.symbols) && !filter_bind(&o.filter, src, n))
 		ret = run(&o, src, n);
 out:
 	close_sources(src, n);
 	filter_free(&o.filter);
+	free(o.source);
 	return ret;
 }

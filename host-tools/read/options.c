@@ -64,6 +64,16 @@ static const char help_text[] =
 	"                          /proc/kallsyms, or vmlinux\n"
 	"      --no-pager\n"
 	"\n"
+	"Other files than regions (dlog-read tells them by their content):\n"
+	"      --source NAME[,KEY=VALUE...]\n"
+	"                          what it is, and what it does not tell;\n"
+	"                          --source help lists all\n"
+	"      --at OFFSET[:SIZE]  only this part of the file\n"
+	"      --formats PATH      of the events in ftrace's buffer: a copy of "
+	"the\n"
+	"                          guest's /sys/kernel/tracing/events\n"
+	"      --vmlinux FILE      of the guest's kernel, for its RAM\n"
+	"\n"
 	"About the file:\n"
 	"      --list-boots        the boots, and how each ended\n"
 	"      --stats             geometry, status, heartbeats, loss\n"
@@ -99,6 +109,10 @@ enum {
 	OPT_START,
 	OPT_STOP,
 	OPT_FORCE,
+	OPT_SOURCE,
+	OPT_AT,
+	OPT_FORMATS,
+	OPT_VMLINUX,
 };
 
 static const char short_options[] = "b::n:fkl:t:c:e:S:U:g:io:w:xTqhV";
@@ -116,6 +130,10 @@ static const struct option long_options[] = {
 	{ "function", required_argument, NULL, OPT_FUNCTION },
 	{ "pid", required_argument, NULL, OPT_PID },
 	{ "symbols", required_argument, NULL, OPT_SYMBOLS },
+	{ "source", required_argument, NULL, OPT_SOURCE },
+	{ "at", required_argument, NULL, OPT_AT },
+	{ "formats", required_argument, NULL, OPT_FORMATS },
+	{ "vmlinux", required_argument, NULL, OPT_VMLINUX },
 	{ "since", required_argument, NULL, 'S' },
 	{ "until", required_argument, NULL, 'U' },
 	{ "grep", required_argument, NULL, 'g' },
@@ -206,6 +224,114 @@ static int set_mode(struct options *o, enum mode mode)
 	}
 	o->mode = mode;
 	return 0;
+}
+
+/* ---- which file ---- */
+
+static void list_sources(void)
+{
+	const char *p;
+
+	for (uint32_t i = 0; dlog_format_name(i); i++) {
+		printf("%-10s %s\n", dlog_format_name(i), dlog_format_help(i));
+		for (p = dlog_format_options(i); *p; p += *p == '\n') {
+			size_t key = strcspn(p, "\t\n"), n = strcspn(p, "\n");
+
+			printf("  %-22.*s %.*s\n", (int)key, p,
+			       (int)(n > key ? n - key - 1 : 0), p + key + 1);
+			p += n;
+		}
+	}
+}
+
+static bool source_known(const char *name)
+{
+	for (uint32_t i = 0; dlog_format_name(i); i++)
+		if (!strcmp(dlog_format_name(i), name))
+			return true;
+	return false;
+}
+
+/* One more "KEY=VALUE" of the source. */
+static int add_source_option(struct options *o, const char *key,
+			     const char *value)
+{
+	char *old = o->source, *all;
+
+	if (strchr(value, ',')) {
+		fprintf(stderr,
+			PROGRAM ": %s: a path with a comma cannot be "
+				"named here\n",
+			value);
+		return -EINVAL;
+	}
+	if (asprintf(&all, "%s%s%s=%s", old ? old : "", old && *old ? "," : "",
+		     key, value) < 0)
+		return -ENOMEM;
+	free(old);
+	o->source = all;
+	o->open.options = all;
+	return 0;
+}
+
+/* NAME[,KEY=VALUE...], or KEY=VALUE,... of what the content tells. */
+static int parse_source(struct options *o, char *text)
+{
+	char *comma = strchr(text, ','), *equals = strchr(text, '=');
+
+	if (!equals || (comma && comma < equals)) {
+		o->open.format = text;
+		if (comma)
+			*comma++ = '\0';
+		text = comma;
+		if (!source_known(o->open.format))
+			return cli_wrong(PROGRAM, "source", o->open.format,
+					 "--source help lists them");
+	}
+	while (text && *text) {
+		char *next = strchr(text, ',');
+		int ret;
+
+		if (next)
+			*next++ = '\0';
+		equals = strchr(text, '=');
+		if (!equals)
+			return cli_wrong(PROGRAM, "option of a source", text,
+					 "KEY=VALUE");
+		*equals = '\0';
+		ret = add_source_option(o, text, equals + 1);
+		if (ret)
+			return ret;
+		text = next;
+	}
+	return 0;
+}
+
+static int parse_at(struct options *o, char *text)
+{
+	char *colon = strchr(text, ':');
+
+	if (colon)
+		*colon++ = '\0';
+	if (colon && cli_parse_size(PROGRAM, colon, &o->open.size))
+		return -EINVAL;
+	return cli_parse_size(PROGRAM, text, &o->open.offset);
+}
+
+static int parse_file(struct options *o, int c)
+{
+	switch (c) {
+	case OPT_SOURCE:
+		return parse_source(o, optarg);
+	case OPT_AT:
+		return parse_at(o, optarg);
+	case OPT_FORMATS:
+		return add_source_option(o, "formats", optarg);
+	case OPT_VMLINUX:
+		return add_source_option(o, "vmlinux", optarg);
+	default:
+		return -ENOENT;
+	}
 }
 
 static int parse_filter(struct options *o, int c, int argc, char **argv)
@@ -430,7 +556,13 @@ int options_parse(struct options *o, int argc, char **argv)
 			puts(PROGRAM " " DLOG_VERSION);
 			return 1;
 		}
+		if (c == OPT_SOURCE && !strcmp(optarg, "help")) {
+			list_sources();
+			return 1;
+		}
 		ret = parse_filter(o, c, argc, argv);
+		if (ret == -ENOENT)
+			ret = parse_file(o, c);
 		if (ret == -ENOENT)
 			ret = parse_look(o, c);
 		if (ret)

@@ -26,6 +26,8 @@ struct options {
 	const char *write;
 	bool force;
 	const char *since, *until, *pattern, *colour, *symbols;
+	struct dlog_open_args open;
+	char *source; /* what --source and its like add up to; to be free()d */
 	bool follow, quiet, no_pager, fold_case;
 	bool lines_given, boot_given;
 	long lines;

@@ -162,7 +162,7 @@ static int take(struct show *sh, const struct dlog_entry *e, bool keep_it)
 }
 
 /*
- * What is there already.  A guest may write faster than we read: what comes
+ * What is there already.  A guest may write faster than we follow: what comes
  * after a whole region's worth is not backlog.
  */
 static int show_backlog(struct show *sh, struct dlog_reader *r)
@@ -174,6 +174,8 @@ static int show_backlog(struct show *sh, struct dlog_reader *r)
 
 	for (size_t i = 0; i < sh->n; i++)
 		all += sh->src[i].info.region_size;
+	if (!sh->follow)
+		all = UINT64_MAX;
 	while (!ret && bytes <= all) {
 		ret = dlog_reader_next(r, &e, 0);
 		if (ret <= 0)

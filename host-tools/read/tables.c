@@ -185,6 +185,12 @@ int show_boots(struct view *v, struct source *src)
 
 /* ---- --stats ---- */
 
+/* The first format of libdlog's list. */
+static bool is_region(const struct source *src)
+{
+	return !strcmp(src->info.format, dlog_format_name(0));
+}
+
 static void put_uuid(struct sink *s, const uint8_t *uuid)
 {
 	static const uint8_t part[] = { 4, 2, 2, 2, 6 };
@@ -247,6 +253,37 @@ static void stats_geometry(struct view *v, struct source *src)
 	sink_puts(s, "\n  created    ");
 	when_date(s, i->created, v->fmt->utc);
 	sink_putc(s, '\n');
+}
+
+/* What a source says that is no region. */
+static void stats_facts(struct view *v, struct source *src)
+{
+	struct sink *s = v->out;
+	struct dlog_fact f;
+
+	put_escaped(s, src->path);
+	sink_printf(s, "\n  %-10s ", "format");
+	sink_puts(s, src->info.format);
+	sink_puts(s, ", ");
+	sink_puts(s, cli_size(src->info.region_size).s);
+	sink_putc(s, '\n');
+	for (uint32_t i = 0; dlog_get_fact(src->d, i, &f); i++) {
+		sink_puts(s, "  ");
+		put_column(s, &v->text, f.name, 10);
+		text_put(s, f.text, strlen(f.text), 13);
+		sink_putc(s, '\n');
+	}
+}
+
+static void facts_json(struct json *j, struct source *src)
+{
+	struct dlog_fact f;
+
+	json_key(j, "facts");
+	json_open(j, '{');
+	for (uint32_t i = 0; dlog_get_fact(src->d, i, &f); i++)
+		json_pair_text(j, f.name, f.text);
+	json_close(j, '}');
 }
 
 static void stats_live(struct view *v, struct source *src)
@@ -405,11 +442,16 @@ static void beat_json(struct json *j, const struct dlog_beat *b)
 	json_close(j, '}');
 }
 
-static void geometry_json(struct json *j, const struct source *src)
+static void geometry_json(struct json *j, struct source *src)
 {
 	const struct dlog_info *i = &src->info;
 
 	json_pair_text(j, "file", src->path);
+	json_pair_text(j, "format", i->format);
+	if (!is_region(src)) {
+		json_pair(j, "file_size", i->file_size);
+		return;
+	}
 	json_key(j, "uuid");
 	json_hex(j, i->uuid, sizeof(i->uuid));
 	json_pair_text(j, "label", i->label);
@@ -451,14 +493,18 @@ static void stats_json(struct view *v, struct source *src,
 
 	json_open(&j, '{');
 	geometry_json(&j, src);
-	dlog_get_live(src->d, &live);
-	live_json(&j, &live);
-	json_key(&j, "cpus");
-	json_open(&j, '[');
-	for (uint32_t cpu = 0; cpu < src->info.nr_cpus; cpu++)
-		if (dlog_get_beat(src->d, cpu, &b))
-			beat_json(&j, &b);
-	json_close(&j, ']');
+	if (is_region(src)) {
+		dlog_get_live(src->d, &live);
+		live_json(&j, &live);
+		json_key(&j, "cpus");
+		json_open(&j, '[');
+		for (uint32_t cpu = 0; cpu < src->info.nr_cpus; cpu++)
+			if (dlog_get_beat(src->d, cpu, &b))
+				beat_json(&j, &b);
+		json_close(&j, ']');
+	} else {
+		facts_json(&j, src);
+	}
 	losses_json(&j, loss, n);
 	json_close(&j, '}');
 	json_line(&j);
@@ -483,10 +529,13 @@ int show_stats(struct view *v, struct source *src)
 		return EXIT_ERROR;
 	if (v->fmt->json) {
 		stats_json(v, src, loss, n);
-	} else {
+	} else if (is_region(src)) {
 		stats_geometry(v, src);
 		stats_live(v, src);
 		stats_beats(v, src);
+		stats_loss(v->out, loss, n);
+	} else {
+		stats_facts(v, src);
 		stats_loss(v->out, loss, n);
 	}
 	free(loss);

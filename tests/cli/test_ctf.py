@@ -62,7 +62,7 @@ def every_record():
         0, 1000000000, 1500000000, 2000000000, 2200000000, 2300000000,
         2400000000, 100005000123, 101000000123, 109000000123])
     same({e.trace for e in got}, {'guest-1'})
-    same(got[2].fields, {'facility': 0, 'caller': 'T1',
+    same(got[2].fields, {'facility': 0, 'caller': 'T1', 'doubt': ' ',
                          'text': 'disk: error', 'raw_length': 0, 'raw': []})
     same((got[4].fields['name'], got[4].fields['text']), ('oops', 'it hurts'))
     same(got[1].packet['cpu_id'], 1)

@@ -38,14 +38,15 @@ struct field {
 static const struct field record_fields[] = {
 	{ "kind", U8 }, { "arg", U16 }, { "data", BYTES }, { 0 }
 };
-static const struct field text_fields[] = {
-	{ "facility", U16 }, { "text", STRING }, { "raw", BYTES }, { 0 }
+static const struct field text_fields[] = { { "facility", U16 },
+					    { "doubt", STRING },
+					    { "text", STRING },
+					    { "raw", BYTES },
+					    { 0 } };
+static const struct field printk_fields[] = {
+	{ "facility", U16 }, { "caller", STRING }, { "doubt", STRING },
+	{ "text", STRING },  { "raw", BYTES },	   { 0 }
 };
-static const struct field printk_fields[] = { { "facility", U16 },
-					      { "caller", STRING },
-					      { "text", STRING },
-					      { "raw", BYTES },
-					      { 0 } };
 static const struct field event_fields[] = {
 	{ "number", U16 }, { "name", STRING }, { "data", BYTES }, { 0 }
 };
@@ -138,6 +139,8 @@ static void text_payload(struct sink *s, const struct dlog_entry *e)
 	ctf_put(s, e->facility, 2);
 	if (e->kind == DLOG_KIND_PRINTK)
 		put_string(s, caller, entry_caller(caller, e->caller));
+	put_string(s, dlog_doubt_name(e->doubt),
+		   strlen(dlog_doubt_name(e->doubt)));
 	put_text(s, e->data, e->len);
 }
 

@@ -326,6 +326,21 @@ static void put_who(struct html *h, const struct dlog_entry *e, bool event)
 	sink_free(&s);
 }
 
+static void put_text(struct html *h, const struct dlog_entry *e,
+		     const uint8_t *text, size_t len)
+{
+	struct sink s = { .fd = -1 };
+
+	if (!e->doubt) {
+		json_string(&h->j, text, len);
+		return;
+	}
+	sink_put(&s, text, len);
+	sink_printf(&s, " [%s]", dlog_doubt_name(e->doubt));
+	json_string(&h->j, s.buf, s.len);
+	sink_free(&s);
+}
+
 /* [ns since the row before, ring, kind, level, event, who, text, switch] */
 static int html_entry(struct view *v, struct source *src,
 		      const struct dlog_entry *e)
@@ -350,7 +365,7 @@ static int html_entry(struct view *v, struct source *src,
 	json_u64(&h->j, e->level);
 	json_i64(&h->j, (int64_t)event_number(h, t) - 1);
 	put_who(h, e, t != NULL);
-	json_string(&h->j, text, len);
+	put_text(h, e, text, len);
 	put_switch(h, t, e);
 	json_close(&h->j, ']');
 	sink_putc(&h->text, '\n');

@@ -155,6 +155,7 @@ enum name {
 	NAME_LEVEL = 1,
 	NAME_FACILITY,
 	NAME_CALLER,
+	NAME_DOUBT,
 	NAME_TEXT,
 	NAME_AS_TEXT,
 	NAME_THREAD,
@@ -166,15 +167,11 @@ enum name {
 };
 
 static const char *const names[] = {
-	[NAME_LEVEL] = "level",
-	[NAME_FACILITY] = "facility",
-	[NAME_CALLER] = "caller",
-	[NAME_TEXT] = "text",
-	[NAME_AS_TEXT] = "as text",
-	[NAME_THREAD] = "thread name",
-	[NAME_OVERWRITTEN] = "overwritten",
-	[NAME_TORN] = "torn",
-	[NAME_CORRUPT] = "corrupt",
+	[NAME_LEVEL] = "level",	       [NAME_FACILITY] = "facility",
+	[NAME_CALLER] = "caller",      [NAME_DOUBT] = "doubt",
+	[NAME_TEXT] = "text",	       [NAME_AS_TEXT] = "as text",
+	[NAME_THREAD] = "thread name", [NAME_OVERWRITTEN] = "overwritten",
+	[NAME_TORN] = "torn",	       [NAME_CORRUPT] = "corrupt",
 	[NAME_DROPPED] = "dropped",
 };
 
@@ -425,6 +422,9 @@ static void put_log(struct perfetto *p, struct view *v,
 		if (n)
 			annotate_text(s, NAME_CALLER, caller, n);
 	}
+	if (e->doubt)
+		annotate_text(s, NAME_DOUBT, dlog_doubt_name(e->doubt),
+			      strlen(dlog_doubt_name(e->doubt)));
 	if (name_len(text, len) < len)
 		annotate_text(s, NAME_TEXT, text, len);
 	instant_end(p, at);

@@ -95,6 +95,9 @@ static void tail_put(struct pstore *p, const struct dlog_entry *e)
 		text_stamp(&p->tail, e->time);
 		sink_putc(&p->tail, ' ');
 		text_put(&p->tail, text, (size_t)(nl - text), 0);
+		if (e->doubt)
+			sink_printf(&p->tail, " [%s]",
+				    dlog_doubt_name(e->doubt));
 		sink_putc(&p->tail, '\n');
 		text = nl + 1;
 	} while (nl < end);

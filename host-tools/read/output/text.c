@@ -19,6 +19,7 @@
 #define COLOUR_OFF "\033[0m"
 #define COLOUR_TIME "\033[32m"
 #define COLOUR_SUBSYSTEM "\033[33m"
+#define COLOUR_DOUBT "\033[35m"
 #define COLOUR_HEADER "\033[1m"
 
 static void format_second(struct view *v, uint64_t second)
@@ -162,6 +163,16 @@ static void put_coloured(struct sink *s, const struct dlog_entry *e,
 		sink_puts(s, COLOUR_OFF);
 }
 
+/* What a format without checks leaves open, behind the text. */
+static void put_doubt(struct view *v, const struct dlog_entry *e)
+{
+	if (!e->doubt || v->fmt->stamp == STAMP_NONE)
+		return;
+	sink_puts(v->out, v->fmt->colour ? " " COLOUR_DOUBT "[" : " [");
+	sink_puts(v->out, dlog_doubt_name(e->doubt));
+	sink_puts(v->out, v->fmt->colour ? "]" COLOUR_OFF : "]");
+}
+
 static int text_entry(struct view *v, struct source *src,
 		      const struct dlog_entry *e)
 {
@@ -179,6 +190,7 @@ static int text_entry(struct view *v, struct source *src,
 		put_coloured(v->out, e, text, len, indent);
 	else
 		text_put(v->out, text, len, indent);
+	put_doubt(v, e);
 	sink_putc(v->out, '\n');
 	return v->out->error;
 }
