@@ -94,8 +94,10 @@ def main():
     unknown = [name for name in args.case if name not in _cases]
     if unknown:
         sys.exit('no such case: %s' % ' '.join(unknown))
-    # In the background of a script it is ignored, and programs inherit that.
+    # In the background of a script, and under nohup, these are ignored, and
+    # programs inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     # So that "with Guest()" cleans up when tests/run runs out of patience.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit('ended by SIGTERM'))
     names = args.case or list(_cases)
