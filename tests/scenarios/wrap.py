@@ -118,7 +118,7 @@ def deadly_mistakes_on_6_1():
     deadly('6.1')
 
 
-@case(timeout=400)
+@case(long=True, timeout=400)
 def deadly_mistakes_on_6_12():
     deadly('6.12')
 
