@@ -30,7 +30,10 @@ ALSO_monitor := host-tools/libvirt/domxml.c
 BINS := $(foreach p,$(PROGS),$(B)/bin/$(call name,$(p)))
 LIB_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(wildcard host-tools/lib/*.c host-tools/lib/*/*.c))
 LIBS := $(B)/lib/libdlog.a $(B)/lib/libdlog.so.$(VERSION)
+# What libdlog needs; for programs that are linked with the archive.
+LDLIBS_LIB := -lelf -lz -lzstd -lfec
 LDLIBS_qemu := -ljansson
+LDLIBS_core := -ljansson
 LDLIBS_monitor := -lsystemd -ljansson -lmicrohttpd -lnats -lvirt -lvirt-qemu -lxml2 -lssl -lcrypto -lpthread
 LDLIBS_libvirt := -lvirt -lxml2
 # An archive: a program is linked with what it uses of it.
@@ -73,7 +76,7 @@ $(B)/lib/libdlog.so.$(VERSION): $(LIB_OBJ) host-tools/lib/libdlog.map
 	@echo "  LD      $@"
 	$(Q)$(CC) $(SAN) -shared -Wl,-soname,libdlog.so.$(SOVERSION) \
 		-Wl,--version-script=host-tools/lib/libdlog.map \
-		-o $@ $(LIB_OBJ) $(LDFLAGS)
+		-o $@ $(LIB_OBJ) $(LDFLAGS) $(LDLIBS_LIB)
 	$(Q)ln -sf $(@F) $(B)/lib/libdlog.so.$(SOVERSION)
 	$(Q)ln -sf $(@F) $(B)/lib/libdlog.so
 
@@ -86,26 +89,26 @@ define PROG
 $(B)/bin/$(call name,$(1)): $(patsubst %.c,$(B)/obj/%.o,$(call sources,$(1))) $(COMMON) $(B)/lib/libdlog.a
 	@mkdir -p $$(@D)
 	@echo "  LD      $$@"
-	$$(Q)$$(CC) $$(SAN) -o $$@ $$^ $$(LDFLAGS) $$(LDLIBS_COMMON) $$(LDLIBS_$(1))
+	$$(Q)$$(CC) $$(SAN) -o $$@ $$^ $$(LDFLAGS) $$(LDLIBS_LIB) $$(LDLIBS_COMMON) $$(LDLIBS_$(1))
 endef
 $(foreach p,$(PROGS),$(eval $(call PROG,$(p))))
 
 $(UNIT): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(COMMON) $(B)/lib/libdlog.a
 	@mkdir -p $(@D)
 	@echo "  LD      $@"
-	$(Q)$(CC) $(SAN) -o $@ $^ $(LDFLAGS) -lcmocka -lpthread $(LDLIBS_COMMON)
+	$(Q)$(CC) $(SAN) -o $@ $^ $(LDFLAGS) $(LDLIBS_LIB) -lcmocka -lpthread $(LDLIBS_COMMON)
 
 $(STRESS): $(B)/tests/stress/%: $(B)/obj/tests/stress/%.o $(B)/lib/libdlog.a
 	@mkdir -p $(@D)
 	@echo "  LD      $@"
-	$(Q)$(CC) $(SAN) -o $@ $^ $(LDFLAGS) -lpthread
+	$(Q)$(CC) $(SAN) -o $@ $^ $(LDFLAGS) $(LDLIBS_LIB) -lpthread
 
 # Parts of dlogd with the rest of it played by tests/monitor/stand.c.
 $(B)/tests/monitor/test_incident: $(patsubst %.c,$(B)/obj/%.o,$(wildcard host-tools/monitor/incident/*.c) \
 		tests/monitor/test_incident.c tests/monitor/stand.c) $(COMMON) $(B)/lib/libdlog.a
 	@mkdir -p $(@D)
 	@echo "  LD      $@"
-	$(Q)$(CC) $(SAN) -o $@ $^ $(LDFLAGS) -lcmocka -ljansson -lpthread $(LDLIBS_COMMON)
+	$(Q)$(CC) $(SAN) -o $@ $^ $(LDFLAGS) $(LDLIBS_LIB) -lcmocka -ljansson -lpthread $(LDLIBS_COMMON)
 
 tools: $(B)/tests/monitor/test_incident
 
@@ -115,11 +118,17 @@ tools: $(B)/tests/monitor/test_incident
 SAN_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 $(B)/tests/mkregion: $(B)/obj/tests/tools/mkregion.o $(B)/lib/libdlog.a
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(SAN) -o $@ $^ $(LDFLAGS)
+	$(Q)$(CC) $(SAN) -o $@ $^ $(LDFLAGS) $(LDLIBS_LIB)
+
+# It looks at what the library keeps to itself.
+$(B)/tests/ramquery: $(B)/obj/tests/tools/ramquery.o $(B)/obj/host-tools/core/tasks.o \
+		$(COMMON) $(B)/lib/libdlog.a
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(SAN) -o $@ $^ $(LDFLAGS) $(LDLIBS_LIB) $(LDLIBS_COMMON)
 
 $(B)/tests/simguests: $(B)/obj/tests/tools/simguests.o $(B)/lib/libdlog.a
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(SAN) -o $@ $^ $(LDFLAGS) -ljansson
+	$(Q)$(CC) $(SAN) -o $@ $^ $(LDFLAGS) $(LDLIBS_LIB) -ljansson
 
 # For guests, whatever libraries those have.
 $(B)/tests/dlogioc: $(B)/obj/tests/tools/dlogioc.o
@@ -130,11 +139,23 @@ $(B)/tests/probed: $(B)/obj/tests/tools/probed.o
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(SAN) $(if $(SAN),,-static) -o $@ $^ $(LDFLAGS)
 
+$(B)/tests/zoo: $(B)/obj/tests/tools/zoo.o
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(SAN) $(if $(SAN),,-static) -o $@ $^ $(LDFLAGS) -lpthread
+
 $(B)/obj/tests/tools/dlogioc.o: CPPFLAGS += -Iguest-patch/linux/include/uapi
 
 $(B)/tests/mutate: $(B)/obj/tests/fuzz/mutate.o $(B)/lib/libdlog.a
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(SAN) -o $@ $^ $(LDFLAGS)
+	$(Q)$(CC) $(SAN) -o $@ $^ $(LDFLAGS) $(LDLIBS_LIB)
+
+$(B)/tests/mutate_stock: $(B)/obj/tests/tools/mutate_stock.o $(B)/lib/libdlog.a
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(SAN) -o $@ $^ $(LDFLAGS) $(LDLIBS_LIB)
+
+$(B)/tests/mutate_ram: $(B)/obj/tests/tools/mutate_ram.o $(B)/lib/libdlog.a
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(SAN) -o $@ $^ $(LDFLAGS) $(LDLIBS_LIB)
 
 $(B)/tests/mkvectors: $(B)/obj/tests/vectors/mkvectors.o
 	@mkdir -p $(@D)
@@ -150,15 +171,18 @@ $(B)/tests/mkvectors.clang: tests/vectors/mkvectors.c $(wildcard shared-abi/*.h)
 	$(Q)clang -O3 -march=native $(WARN) -std=gnu11 -Ishared-abi -o $@ $<
 
 tools: $(UNIT) $(STRESS) $(B)/tests/mkregion $(B)/tests/simguests \
-	$(B)/tests/mutate $(B)/tests/mkvectors $(B)/tests/dlogioc \
-	$(B)/tests/probed
+	$(B)/tests/mutate $(B)/tests/mutate_ram $(B)/tests/mutate_stock \
+	$(B)/tests/mkvectors $(B)/tests/dlogioc $(B)/tests/probed \
+	$(B)/tests/ramquery $(B)/tests/zoo
 
 asan:
 	$(Q)$(MAKE) --no-print-directory B=$(B)/asan SAN="$(SAN_FLAGS)" CFLAGS="-O1 -g" host tools
-	$(Q)for t in $(notdir $(UNIT)) mutate; do ln -sf ../asan/tests/$$t $(B)/tests/$$t.asan; done
+	$(Q)mkdir -p $(B)/tests
+	$(Q)for t in $(notdir $(UNIT)) mutate mutate_stock; do ln -sf ../asan/tests/$$t $(B)/tests/$$t.asan; done
 
 clang:
 	$(Q)$(MAKE) --no-print-directory B=$(B)/clang CC=clang host tools
+	$(Q)mkdir -p $(B)/tests
 	$(Q)for t in $(notdir $(UNIT)); do ln -sf ../clang/tests/$$t $(B)/tests/$$t.clang; done
 
 # ThreadSanitizer sees threads, not signals nor other processes: writers only.
@@ -299,6 +323,7 @@ install: host dlogctl
 	install -m 644 host-tools/monitor/dlogd.conf $(DATADIR)/dlog/dlogd.conf.example
 	install -m 644 host-tools/completion/dlog $(DATADIR)/bash-completion/completions/dlog-read
 	ln -sf dlog-read $(DATADIR)/bash-completion/completions/dlog-create
+	ln -sf dlog-read $(DATADIR)/bash-completion/completions/dlog-core
 	install -m 644 $(addprefix host-tools/completion/,dlog-qemu dlog-virt dlogd \
 		dlogctl) $(DATADIR)/bash-completion/completions
 	install -d $(DESTDIR)$(UDEV)/rules.d

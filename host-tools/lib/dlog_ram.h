@@ -92,6 +92,7 @@ struct dlog_ram_kernel {
 	uint64_t page_offset; /* direct mapping; 0: not found */
 	uint64_t vmemmap; /* 0: not found */
 	uint32_t cpus; /* possible ones, 0: not found */
+	char command_line[2048]; /* as it was booted, "" when not found */
 };
 DLOG_API void dlog_ram_get_kernel(struct dlog_ram *ram,
 				  struct dlog_ram_kernel *k);
@@ -118,7 +119,7 @@ DLOG_API int dlog_ram_symbol_at(struct dlog_ram *ram, uint64_t addr,
 /*
  * For kernels without kallsyms in VMCOREINFO, or without BTF: symbols, and
  * types if it has .BTF, from a vmlinux file of the same build.  -EINVAL: of
- * another build.
+ * another build.  Names that were given out before are no longer valid.
  */
 DLOG_API int dlog_ram_set_vmlinux(struct dlog_ram *ram, const char *path,
 				  struct dlog_error *err);

@@ -68,6 +68,9 @@ struct dlog_source_ops {
 	int (*open)(struct dlog *d, bool forced, struct dlog_error *err);
 	void (*close)(struct dlog *d);
 
+	/* One sentence on the error that a function gave last; may be NULL. */
+	const char *(*why)(struct dlog *d);
+
 	/* Each of these may be NULL: nothing is known. */
 	int (*fact)(struct dlog *d, uint32_t n, struct dlog_fact *fact);
 	uint64_t (*real_time)(struct dlog *d, uint32_t boot, uint64_t time);
@@ -207,9 +210,10 @@ uint64_t dlog_list_stream_missed(void *stream);
 int dlog_list_boots(struct dlog *d, struct dlog_boot_entry **out);
 int dlog_list_loss(struct dlog *d, struct dlog_loss **out);
 
-/* In the ops of such a format; what comes behind it replaces its part. */
-#define DLOG_LIST_STREAMS                                                      \
-	.streams = dlog_list_streams, .stream_new = dlog_list_stream_new,      \
+/* In the ops of such a format; the first for one that has several streams,
+ * the second for one that has more to say of its boots or its loss. */
+#define DLOG_LIST_EACH                                                         \
+	.stream_new = dlog_list_stream_new,                                    \
 	.stream_free = dlog_list_stream_free,                                  \
 	.stream_set_boot = dlog_list_stream_set_boot,                          \
 	.stream_last = dlog_list_stream_last,                                  \
@@ -218,8 +222,10 @@ int dlog_list_loss(struct dlog *d, struct dlog_loss **out);
 	.stream_next = dlog_list_stream_next,                                  \
 	.stream_put = dlog_list_stream_put,                                    \
 	.stream_poll = dlog_list_stream_poll,                                  \
-	.stream_missed = dlog_list_stream_missed, .boots = dlog_list_boots,    \
-	.loss = dlog_list_loss
+	.stream_missed = dlog_list_stream_missed
+#define DLOG_LIST_RECORDS DLOG_LIST_EACH, .streams = dlog_list_streams
+#define DLOG_LIST_STREAMS                                                      \
+	DLOG_LIST_RECORDS, .boots = dlog_list_boots, .loss = dlog_list_loss
 
 static inline uint64_t dlog_seed(const struct dlog *d, uint32_t n)
 {

@@ -305,10 +305,16 @@ static int boots_add(struct dlog_boot_entry **all, int *nr,
 		     const struct dlog_item *item)
 {
 	struct dlog_boot_entry *b = *all;
-	int i = 0;
+	int i = 0, high = *nr;
 
-	while (i < *nr && b[i].boot < item->boot)
-		i++;
+	while (i < high) {
+		int mid = i + (high - i) / 2;
+
+		if (b[mid].boot < item->boot)
+			i = mid + 1;
+		else
+			high = mid;
+	}
 	if (i == *nr || b[i].boot != item->boot) {
 		b = realloc(*all, (size_t)(*nr + 1) * sizeof(*b));
 		if (!b)

@@ -707,7 +707,7 @@ int dlog_reader_new(struct dlog_reader **out, struct dlog **sources, size_t n,
 		    unsigned int flags, struct dlog_error *err)
 {
 	struct dlog_reader *r = calloc(1, sizeof(*r));
-	const char *name = n ? sources[0]->name : "?";
+	const char *name = n ? sources[0]->name : "?", *why = NULL;
 	int ret = n ? -ENOMEM : -EINVAL;
 
 	*out = NULL;
@@ -722,6 +722,8 @@ int dlog_reader_new(struct dlog_reader **out, struct dlog **sources, size_t n,
 	for (size_t i = 0; i < n; i++) {
 		name = sources[i]->name;
 		ret = group_new(&r->group[i], sources[i], flags);
+		if (ret && sources[i]->ops->why)
+			why = sources[i]->ops->why(sources[i]);
 		if (ret)
 			goto fail;
 	}
@@ -729,5 +731,7 @@ int dlog_reader_new(struct dlog_reader **out, struct dlog **sources, size_t n,
 	return 0;
 fail:
 	dlog_reader_free(r);
+	if (why && *why)
+		return dlog_fail(err, ret, "Cannot read %s: %s", name, why);
 	return dlog_fail(err, ret, "Cannot read %s: %s.", name, strerror(-ret));
 }

@@ -70,7 +70,8 @@ int dlog_fetch(const struct dlog *d, uint64_t off, void *buf, size_t len)
 
 /* The region first; then those that a few bytes tell. */
 static const struct dlog_source_ops *const formats[] = {
-	&dlog_region_ops,
+	&dlog_region_ops,  &dlog_erst_ops, &dlog_ftrace_ops,
+	&dlog_ramoops_ops, &dlog_ram_ops,
 };
 
 #define FORMATS (sizeof(formats) / sizeof(formats[0]))
@@ -196,7 +197,12 @@ static struct dlog *source_new(const char *name)
 static int source_part(struct dlog *d, const struct dlog_open_args *args,
 		       struct dlog_error *err)
 {
-	if (args->offset > d->size || args->size > d->size - args->offset)
+	if (args->offset >= d->size && args->offset)
+		return dlog_fail(err, -ERANGE,
+				 "%s has %llu bytes: there is nothing at %llu.",
+				 d->name, (unsigned long long)d->size,
+				 (unsigned long long)args->offset);
+	if (args->size > d->size - args->offset)
 		return dlog_fail(
 			err, -ERANGE,
 			"%s has %llu bytes: there are not %llu from %llu on.",

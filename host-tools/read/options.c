@@ -315,6 +315,9 @@ static int parse_at(struct options *o, char *text)
 		*colon++ = '\0';
 	if (colon && cli_parse_size(PROGRAM, colon, &o->open.size))
 		return -EINVAL;
+	/* "0" is no size, but a place. */
+	if (!text[strspn(text, "0")])
+		return 0;
 	return cli_parse_size(PROGRAM, text, &o->open.offset);
 }
 

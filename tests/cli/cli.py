@@ -19,6 +19,7 @@ sys.path.insert(0, os.path.join(TESTS, 'scenarios'))
 TREE = os.path.dirname(TESTS)
 BUILD = os.path.join(TREE, os.environ.get('DLOG_BUILD') or 'build')
 READ = os.path.join(BUILD, 'bin', 'dlog-read')
+CORE = os.path.join(BUILD, 'bin', 'dlog-core')
 CREATE = os.path.join(BUILD, 'bin', 'dlog-create')
 MKREGION = os.path.join(BUILD, 'tests', 'mkregion')
 

@@ -10,7 +10,7 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import cli  # noqa: E402
-from cli import (CREATE, READ, TREE, case, long_options, path,  # noqa: E402
+from cli import (CORE, CREATE, READ, TREE, case, long_options, path,  # noqa: E402
                  run, same)
 from lib.case import main, skip  # noqa: E402
 
@@ -21,7 +21,8 @@ def complete(program, *words):
 
 @case
 def all_three_agree():
-    for program, binary in (('dlog-read', READ), ('dlog-create', CREATE)):
+    for program, binary in (('dlog-read', READ), ('dlog-create', CREATE),
+                            ('dlog-core', CORE)):
         shown = long_options(run(binary, '--help').out)
         assert len(shown) > 10
         same(set(complete(program, '--')), shown)
@@ -38,6 +39,7 @@ def values():
     same(complete('dlog-read', '-l', 'err,no'), ['err,notice', 'err,notice+'])
     same(complete('dlog-read', '-t', 're'), ['regs'])
     same(complete('dlog-create', '--subbuf', '1'), ['16K'])
+    same(complete('dlog-core', '--compress', 'z'), ['zlib', 'zstd'])
     open(path('a guest.img'), 'w').close()
     same(complete('dlog-read', 'a'), ['a guest.img'])
 

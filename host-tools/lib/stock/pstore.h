@@ -16,12 +16,15 @@
 #define PSTORE_PART_MAX (1u << 20)
 
 /*
- * Uncompress @len bytes of whatever algorithm pstore used (deflate, zstd, lz4,
- * lzo as far as libraries are here; told by trying).  What could be had of
- * damaged data counts: 0 whole, -EBADMSG damaged (*@out holds what came out
- * before, *@out_len may be 0), or negative.  *@out is to be free()d.
+ * Uncompress @len bytes of whatever algorithm pstore used (deflate or zstd, told by
+ * trying).  What could be had of damaged data counts: 0 whole and all of
+ * @data, -EBADMSG damaged (*@out holds what came out before, *@out_len may be 0), or negative.
+ * *@out is to be free()d.
  */
 int pstore_unpack(const void *data, size_t len, uint8_t **out, size_t *out_len);
+/* The same, of which no more than @max bytes may come out. */
+int pstore_unpack_to(const void *data, size_t len, size_t max, uint8_t **out,
+		     size_t *out_len);
 
 /* "Oops#1 Part1\n" at the start: 1, and *@skip bytes of it; 0: not there. */
 int pstore_heading(const void *data, size_t len, char reason[16],

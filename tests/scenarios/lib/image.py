@@ -52,8 +52,8 @@ class Kernel:
         self.name = name
         self.dir = os.path.join(cache_dir(), name)
         if not os.path.exists(os.path.join(self.dir, 'vmlinux')):
-            group = {'6.1': 'guest', '6.1-debug': 'debug-kernel'}.get(
-                name, 'trixie')
+            group = {'6.1': 'guest', '6.1-debug': 'debug-kernel',
+                     '6.1-stock': 'stock-kernel'}.get(name, 'trixie')
             raise ImageError('no kernel %s in %s: run tests/guest/setup %s'
                              % (name, cache_dir(), group))
         self.bzimage = os.path.join(self.dir, 'bzImage')
@@ -279,7 +279,9 @@ def base_initramfs(kernel, modules=()):
     """Path of the base image with MODULES and the modules named.
 
     Made once for each content and kept in the cache."""
-    wanted = tuple(MODULES) + tuple(modules)
+    # That one has what it needs built in, and nothing else.
+    wanted = () if kernel.name == '6.1-stock' else MODULES
+    wanted += tuple(modules)
     folder = os.path.join(cache_dir(), 'initramfs')
     os.makedirs(folder, exist_ok=True)
     path = os.path.join(folder, _base_key(kernel, wanted) + '.cpio')

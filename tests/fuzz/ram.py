@@ -1,0 +1,223 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A guest's RAM, made with care and then damaged, under ASan and UBSan.
+
+Relies on `make asan`, on ramimage.py for RAM files that are known to the byte
+and on mutate_ram.c for the damage.
+"""
+
+import json
+import os
+import struct
+import subprocess
+import sys
+import tempfile
+
+sys.dont_write_bytecode = True
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+sys.path.insert(0, os.path.join(os.path.dirname(HERE), 'scenarios'))
+
+from lib.case import case, main  # noqa: E402 (needs the path above)
+from lib.guest import Guest  # noqa: E402
+from lib.ramfile import Ram  # noqa: E402
+import ramimage  # noqa: E402
+from ramimage import COMMITTED, RESERVED, Image  # noqa: E402
+
+TREE = os.path.dirname(os.path.dirname(HERE))
+BUILD = os.path.join(TREE, os.environ.get('DLOG_BUILD') or 'build')
+READ = os.path.join(BUILD, 'asan/bin/dlog-read')
+
+
+def read(*args, status=0):
+    done = subprocess.run([READ, '--source', 'ram', *args],
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          timeout=60,
+                          env=dict(os.environ, LC_ALL='C.UTF-8',
+                                   ASAN_OPTIONS='exitcode=99',
+                                   UBSAN_OPTIONS='exitcode=99'))
+    assert done.returncode == status, (done.returncode, done.stderr.decode())
+    return (done.stderr if status else done.stdout).decode()
+
+
+def records(image):
+    """What dlog-read makes of it."""
+    with tempfile.NamedTemporaryFile() as f:
+        image.write(f.name)
+        return [json.loads(line)
+                for line in read('-o', 'json', f.name).splitlines()]
+
+
+def texts(image):
+    return [(e['position'], e.get('doubt'), e['text'])
+            for e in records(image)]
+
+
+def filled(image, laps=3):
+    """Records of all lengths; [(seq, doubt, text)] of those that are left."""
+    said = {}
+    for n in range(image.count * laps):
+        text = ('%d.' % n + 'abcdefghijklmnopqrstuvwxyz' * 6)[:n * 7 % 150]
+        said[image.say(n % 192, n * 1000, n, text.encode())] = text
+    return [(seq, None, said[seq]) for seq, _, _ in image.blocks]
+
+
+@case
+def all_kinds_of_memory_and_ids():
+    for args in ({}, {'levels': 5}, {'huge': True}, {'wide': True},
+                 {'count_bits': 3, 'size_bits': 15},
+                 {'levels': 5, 'huge': True, 'wide': True, 'count_bits': 8}):
+        image = Image(**args)
+        want = filled(image)
+        assert texts(image) == want, args
+        assert len(want) > 5
+
+
+@case
+def an_empty_log_and_the_first_records():
+    for wide in (False, True):
+        image = Image(wide=wide)
+        assert records(image) == []
+        image.say(4, 5000000, 0x80000001, b'first')
+        image.say(8 * 3 + 2, 6000000, 77, b'')
+        got = records(image)
+        assert [(e['time'], e['level'], e['facility'], e['caller'], e['text'])
+                for e in got] == [(0.005, 4, 0, 'C1', 'first'),
+                                  (0.006, 2, 3, 'T77', '')], got
+
+
+@case
+def a_text_that_ends_with_the_buffer():
+    image = Image()
+    for n in range(4):
+        # 1016 bytes, a NUL, and 8 bytes of id make 1024 when rounded up.
+        image.say(6, n, 1, b'%d' % n * 1015, ends_with_buffer=True)
+    image.say(6, 9, 1, b'in the next lap')
+    assert texts(image) == [(n, None, '%d' % n * 1015) for n in (1, 2, 3)] + \
+        [(4, None, 'in the next lap')]
+
+
+@case
+def records_that_were_being_written():
+    image = Image()
+    image.say(6, 1000, 1, b'whole')
+    image.say(6, 2000, 1, b'with more to come', state=COMMITTED)
+    image.say(6, 3000, 1, b'again in work', state=RESERVED)
+    seq = image.say(6, 0, 1, b'just begun\0\xff', state=RESERVED)
+    # Before the writer has filled in what it is about.
+    image.put(ramimage.INFOS + seq * ramimage.INFO_SIZE + 8, '<QHBBI', 0, 0,
+              0, 0, 0)
+    assert texts(image) == [
+        (0, None, 'whole'), (1, None, 'with more to come'),
+        (2, 'torn', 'again in work'), (3, 'torn', 'just begun')]
+    assert records(image)[3]['time'] == 0.000003
+
+
+@case
+def the_last_of_two_kernels():
+    """Both are whole; what is below 1 MiB tells which came last."""
+    a, b = Image(), Image(phys=ramimage.SIZE)
+    a.say(6, 1000, 1, b'of a')
+    b.say(6, 1000, 1, b'of b')
+    low = slice(ramimage.LAST, ramimage.LAST + ramimage.PAGE)
+    for last, text, at in ((a, 'of a', ramimage.SIZE), (b, 'of b', 0)):
+        with tempfile.NamedTemporaryFile() as f:
+            mem = a.mem + b.mem
+            mem[low] = last.mem[low]
+            f.write(mem)
+            f.flush()
+            assert text in read(f.name) and read(f.name).count('\n') == 1
+            stats = read('--stats', f.name)
+            option = 'vmcoreinfo=%#x' % (at + ramimage.INFO)
+            assert option in stats, stats
+            done = subprocess.run([READ, '--source', 'ram,' + option, f.name],
+                                  stdout=subprocess.PIPE, check=True)
+            assert (b'of a' if last is b else b'of b') in done.stdout
+
+
+@case
+def tables_that_hold_themselves():
+    """Each level is the same table: 512^4 ways, but few pages."""
+    image = Image()
+    filled(image)
+    for n in range(256, 511):
+        image.put(ramimage.ROOT + n * 8, '<Q', ramimage.ROOT | 0x63)
+    with tempfile.NamedTemporaryFile() as f:
+        image.write(f.name)
+        assert 'not found' in read('--stats', f.name)
+        assert len(read(f.name).splitlines()) > 20
+
+
+@case
+def texts_that_overlap():
+    """Each of many records claims all the bytes there are."""
+    image = Image(count_bits=10, size_bits=16)
+    for n in range(1024):
+        image.say(6, n, 1, b'')
+    for n in range(1024):
+        image.put(image.desc(n) + 8, '<QQ', 0, 65528)
+        image.put(ramimage.INFOS + n * ramimage.INFO_SIZE + 16, '<H', 65000)
+    got = records(image)
+    assert len(got) == 1024
+    assert sum(len(e['text']) for e in got) < 4 << 16
+    assert {e['doubt'] for e in got[1:]} == {'torn'}
+
+
+@case
+def no_kernel_at_all():
+    with tempfile.NamedTemporaryFile() as f:
+        for data in (b'', b'OSRELEASE=6.1\n', b'OSRELEASE=6.1\n' * 100000,
+                     struct.pack('<III', 11, 4096, 0) + b'VMCOREINFO\0\0'
+                     b'OSRELEASE='):
+            f.seek(0)
+            f.truncate()
+            f.write(data)
+            f.flush()
+            assert 'VMCOREINFO' in read(f.name, status=2), data[:20]
+
+
+def mutate(path, parts, count, seed):
+    done = subprocess.run(
+        [os.path.join(BUILD, 'asan/tests/mutate_ram'), '--count=%d' % count,
+         '--seed=%d' % seed, path, *('%d:%d' % part for part in parts)],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    print(done.stdout.decode(errors='replace')[-4000:])
+    assert done.returncode == 0, 'status %d' % done.returncode
+
+
+def mutate_made(count, seed, **args):
+    image = Image(**args)
+    filled(image)
+    with tempfile.NamedTemporaryFile() as f:
+        image.write(f.name)
+        mutate(f.name, image.parts(), count, seed)
+
+
+@case
+def thousands_of_made_ones():
+    mutate_made(3000, 1)
+    mutate_made(1500, 2, levels=5, wide=True)
+
+
+@case(long=True, timeout=3600)
+def many_made_ones():
+    for n in range(8):
+        mutate_made(20000, 10 + n, levels=4 + n % 2, huge=n & 2, wide=n & 4)
+
+
+@case(long=True, timeout=3600)
+def real_ones():
+    with tempfile.NamedTemporaryFile() as f:
+        with Guest(kernel='6.1', machine='pc,memory-backend=ram', mem='128M',
+                   qemu_args=['-object', 'memory-backend-file,id=ram,'
+                              'size=128M,share=on,mem-path=' + f.name]) as g:
+            g.kill9()
+        with Ram(f.name) as ram:
+            parts = list(ram.log().values())
+            parts += [(table, ramimage.PAGE) for table in ram.tables]
+            parts += [(at, ramimage.PAGE - 24) for at in ram.info_at]
+        mutate(f.name, parts, 1000, 5)
+
+
+if __name__ == '__main__':
+    main()
