@@ -195,6 +195,13 @@ static enum board find_board(const struct command *c)
 	return strcmp(type, "isapc") ? BOARD_OTHER : BOARD_ISAPC;
 }
 
+static bool is_q35(const struct command *c)
+{
+	const char *type = props_get(&c->machine, "type");
+
+	return type && (!strcmp(type, "q35") || !strncmp(type, "pc-q35", 6));
+}
+
 /* Other programs than qemu-system-ARCH (kvm, qemu-kvm) run this machine's. */
 static bool is_x86(const char *program)
 {
@@ -307,6 +314,7 @@ int command_parse(struct command *c, char **argv, struct dlog_error *err)
 	if (!ret && !c->kernel)
 		c->kernel = props_get(&c->machine, "kernel");
 	c->board = find_board(c);
+	c->q35 = is_q35(c);
 	return ret;
 }
 

@@ -35,6 +35,8 @@ static const char help[] =
 	"                         guest's memory\n"
 	"  -s, --size=SIZE        size of a new FILE (default 16M); an existing one must\n"
 	"                         have it\n"
+	"      --stock=ramoops    for a guest without dlog's driver: FILE is memory that\n"
+	"                         its kernel's ramoops writes into\n"
 	"      --qmp=PATH|none    QMP socket (default FILE.qmp)\n"
 	"      --no-pvpanic       no pvpanic device\n"
 	"      --on-panic=ACTION  what QEMU does when the guest panics: none (default),\n"
@@ -56,6 +58,7 @@ struct settings {
 	char **qemu; /* QEMU's command line, NULL-terminated */
 	enum mode mode;
 	enum placement placement;
+	enum stock stock;
 	uint64_t size; /* 0: not given */
 	const char *qmp; /* NULL: beside the file */
 	const char *on_panic;
@@ -79,6 +82,15 @@ static int parse_placement(struct settings *s, const char *word,
 	}
 	return fail(err, -EINVAL,
 		    "--placement=%s: choose nvdimm, ivshmem or ram", word);
+}
+
+static int parse_stock(struct settings *s, const char *word,
+		       struct dlog_error *err)
+{
+	if (strcmp(word, "ramoops"))
+		return fail(err, -EINVAL, "--stock=%s: choose ramoops", word);
+	s->stock = STOCK_RAMOOPS;
+	return 0;
 }
 
 static int parse_on_panic(struct settings *s, const char *word,
@@ -120,6 +132,8 @@ static int take_option(struct settings *s, int opt, struct dlog_error *err)
 		return parse_placement(s, optarg, err);
 	case 's':
 		return parse_size(s, optarg, err);
+	case 'k':
+		return parse_stock(s, optarg, err);
 	case 'q':
 		s->qmp = optarg;
 		break;
@@ -158,6 +172,7 @@ static int parse_settings(struct settings *s, int argc, char **argv,
 	static const struct option options[] = {
 		{ "placement", required_argument, NULL, 'p' },
 		{ "size", required_argument, NULL, 's' },
+		{ "stock", required_argument, NULL, 'k' },
 		{ "qmp", required_argument, NULL, 'q' },
 		{ "no-pvpanic", no_argument, NULL, 'N' },
 		{ "on-panic", required_argument, NULL, 'P' },
@@ -272,7 +287,8 @@ static void print_words(char *const *words)
 
 /* What a person has to know, on standard error. */
 static void tell(const struct settings *s, const struct command *c,
-		 const struct region *r, const struct plan *p)
+		 const struct region *r, const struct wishes *w,
+		 const struct plan *p)
 {
 	if (r->backup)
 		fprintf(stderr,
@@ -297,6 +313,15 @@ static void tell(const struct settings *s, const struct command *c,
 			fprintf(stderr, *at == '$' ? "\\\\\\$" : "%c", *at);
 		fputs("\"\n", stderr);
 	}
+	if (w->stock && !p->words_added)
+		stock_tell(stderr, w);
+}
+
+static int check_file(const struct settings *s, struct region *r,
+		      struct dlog_error *err)
+{
+	return s->stock ? plain_check(r, s->size, "ramoops", err)
+			: region_check(r, s->size, err);
 }
 
 /* Creates the file where there is none, and takes it for this process. */
@@ -306,7 +331,12 @@ static int prepare(const struct settings *s, const struct command *c,
 {
 	int ret = 0;
 
-	if (!r->exists) {
+	if (!r->exists && s->stock) {
+		ret = plain_create(r, err);
+		if (!ret)
+			fprintf(stderr, "dlog-qemu: created %s: %s\n", r->path,
+				size_text(r->size).s);
+	} else if (!r->exists) {
 		ret = region_create(r, c->cpus, c->maxcpus, err);
 		if (!ret)
 			fprintf(stderr,
@@ -318,7 +348,7 @@ static int prepare(const struct settings *s, const struct command *c,
 		ret = region_lock(r, err);
 	/* Once more, now that nobody else may change it. */
 	if (!ret)
-		ret = region_check(r, s->size, err);
+		ret = check_file(s, r, err);
 	if (!ret && r->size != w->size)
 		ret = fail(err, -EAGAIN,
 			   "%s: another region has taken its place; try again",
@@ -345,7 +375,7 @@ static int run(const struct settings *s, const struct command *c,
 		return EXIT_OURS;
 	}
 	if (s->mode != MODE_RUN) {
-		tell(s, c, r, p);
+		tell(s, c, r, w, p);
 		print_words(s->mode == MODE_PRINT ? all : all + own);
 		status = 0;
 		goto out;
@@ -361,7 +391,7 @@ static int run(const struct settings *s, const struct command *c,
 	status = EXIT_OURS;
 	if (prepare(s, c, r, w, err))
 		goto out;
-	tell(s, c, r, p);
+	tell(s, c, r, w, p);
 	fflush(NULL);
 	execvp(program, all);
 	status = EXIT_NOT_RUN;
@@ -397,6 +427,7 @@ static int work(const struct settings *s, struct dlog_error *err)
 	struct plan p = { 0 };
 	struct wishes w = {
 		.placement = s->placement,
+		.stock = s->stock,
 		.no_pvpanic = s->no_pvpanic,
 		.on_panic = s->on_panic,
 	};
@@ -408,7 +439,7 @@ static int work(const struct settings *s, struct dlog_error *err)
 	if (!ret)
 		ret = region_find(&r, s->file, err);
 	if (!ret && r.exists)
-		ret = region_check(&r, s->size, err);
+		ret = check_file(s, &r, err);
 	else
 		r.size = s->size ? s->size : DEFAULT_SIZE;
 	if (!ret)

@@ -98,6 +98,69 @@ static void add_backend(struct plan *p, const struct wishes *w)
 	free(path);
 }
 
+/* Does @line have @word (@len bytes) between spaces? */
+static bool has_word(const char *line, const char *word, size_t len)
+{
+	for (const char *at = line; at && *at; at += strcspn(at, " ")) {
+		at += strspn(at, " ");
+		if (strcspn(at, " ") == len && !strncmp(at, word, len))
+			return true;
+	}
+	return false;
+}
+
+/* Has @line all words of @words? */
+static bool has_words(const char *line, const char *words)
+{
+	size_t len;
+
+	for (; *words; words += len + (words[len] == ' ')) {
+		len = strcspn(words, " ");
+		if (!line || !has_word(line, words, len))
+			return false;
+	}
+	return true;
+}
+
+/* Tell the guest's kernel, where QEMU loads it; @key names the address. */
+static int plan_words(struct plan *p, const struct command *c, const char *key,
+		      struct dlog_error *err)
+{
+	const char *ours = strstr(p->kernel_words, key);
+
+	p->words_added = c->kernel;
+	if (!c->kernel || has_words(c->append, p->kernel_words))
+		return 0;
+	if (c->append && strstr(c->append, key) &&
+	    !has_word(c->append, ours, strcspn(ours, " ")))
+		return fail(
+			err, -EINVAL,
+			"-append has another %s than this region needs; leave it and what belongs to it out, dlog-qemu adds %s",
+			key, p->kernel_words);
+	add(p, "where the guest's kernel finds that memory", "-append",
+	    "%s%s%s", c->append ? c->append : "",
+	    c->append && *c->append ? " " : "", p->kernel_words);
+	return 0;
+}
+
+/*
+ * A stock kernel does not look for the region: its address has to be known
+ * and is given to QEMU, which refuses it if something else lies there.
+ */
+static int plan_stock_nvdimm(struct plan *p, const struct command *c,
+			     const struct wishes *w, struct dlog_error *err)
+{
+	uint64_t at;
+	int ret = stock_address(c, &at, err);
+
+	if (ret)
+		return ret;
+	add(p, "the file in the guest", "-device",
+	    "nvdimm,id=dlog,memdev=dlog,addr=0x%llx", (unsigned long long)at);
+	stock_words(p->kernel_words, sizeof(p->kernel_words), w, at);
+	return plan_words(p, c, "ramoops.mem_address=", err);
+}
+
 static int plan_nvdimm(struct plan *p, const struct command *c,
 		       const struct wishes *w, struct dlog_error *err)
 {
@@ -132,6 +195,8 @@ static int plan_nvdimm(struct plan *p, const struct command *c,
 	    "slots=%llu,maxmem=%s", (unsigned long long)c->slots + 1,
 	    size_text(maxmem + w->size).s);
 	add_backend(p, w);
+	if (w->stock)
+		return plan_stock_nvdimm(p, c, w, err);
 	add(p, "the region in the guest", "-device",
 	    "nvdimm,id=dlog,memdev=dlog");
 	return 0;
@@ -209,48 +274,6 @@ static int carve(const struct command *c, const struct wishes *w, uint64_t *at,
 	return 0;
 }
 
-/* Does @line have @word between spaces? */
-static bool has_word(const char *line, const char *word)
-{
-	size_t len = strlen(word);
-
-	for (const char *at = line; (at = strstr(at, word)); at += len)
-		if ((at == line || at[-1] == ' ') &&
-		    (at[len] == ' ' || !at[len]))
-			return true;
-	return false;
-}
-
-/* Tell the guest's kernel, where QEMU loads it. */
-static int plan_words(struct plan *p, const struct command *c,
-		      struct dlog_error *err)
-{
-	char *first = strdup(p->kernel_words), *second;
-	bool has_first, has_second;
-
-	if (!first) {
-		p->no_memory = true;
-		return 0;
-	}
-	second = strchr(first, ' ');
-	*second++ = '\0';
-	has_first = c->append && has_word(c->append, first);
-	has_second = c->append && has_word(c->append, second);
-	free(first);
-	p->words_added = c->kernel;
-	if (!c->kernel || (has_first && has_second))
-		return 0;
-	if (c->append && strstr(c->append, "dlog.mem=") && !has_second)
-		return fail(
-			err, -EINVAL,
-			"-append has another dlog.mem= than this region needs; leave it and its memmap= out, dlog-qemu adds %s",
-			p->kernel_words);
-	add(p, "the guest's kernel must leave that memory alone", "-append",
-	    "%s%s%s", c->append ? c->append : "",
-	    c->append && *c->append ? " " : "", p->kernel_words);
-	return 0;
-}
-
 /*
  * The region is a NUMA node of its own, between two nodes of ordinary
  * memory: so its file is the region and nothing else.  The guest is given
@@ -288,10 +311,14 @@ static int plan_ram(struct plan *p, const struct command *c,
 	add(p, "the region in the guest", "-numa", "node,nodeid=1,memdev=dlog");
 	add(p, "memory above the region", "-numa",
 	    "node,nodeid=2,memdev=dlog-high");
+	if (w->stock) {
+		stock_words(p->kernel_words, sizeof(p->kernel_words), w, at);
+		return plan_words(p, c, "ramoops.mem_address=", err);
+	}
 	snprintf(p->kernel_words, sizeof(p->kernel_words),
 		 "memmap=%s$%s dlog.mem=%s@%s", size_text(w->size).s,
 		 size_text(at).s, size_text(w->size).s, size_text(at).s);
-	return plan_words(p, c, err);
+	return plan_words(p, c, "dlog.mem=", err);
 }
 
 /*
@@ -349,6 +376,10 @@ int plan_make(struct plan *p, const struct command *c, const struct wishes *w,
 		ret = plan_nvdimm(p, c, w, err);
 		break;
 	case PLACE_IVSHMEM:
+		if (w->stock)
+			return fail(
+				err, -EINVAL,
+				"--stock needs an address that is known before the guest runs, which ivshmem has not; use --placement=nvdimm or ram");
 		ret = plan_ivshmem(p, c, w, err);
 		break;
 	case PLACE_RAM:

@@ -4,7 +4,8 @@
  *
  * main.c reads our own options, looks after the region file and executes
  * QEMU; command.c understands as much of QEMU's command line as matters;
- * plan.c decides what to add to it; text.c has strings, sizes and lists.
+ * plan.c decides what to add to it; stock.c has what kernels want that know
+ * nothing of dlog (--stock); text.c has strings, sizes and lists.
  *
  * The user's arguments are never changed.  All that dlog-qemu wants is
  * appended, and QEMU merges: of -machine, -m and -action given several times
@@ -90,6 +91,7 @@ struct command {
 	char **argv; /* NULL-terminated, [0] is the program; not owned */
 	bool x86;
 	enum board board;
+	bool q35;
 	struct props machine, memory, smp, action;
 	struct item *items;
 	size_t nr_items;
@@ -110,8 +112,12 @@ const struct item *command_device(const struct command *c, const char *driver);
 
 enum placement { PLACE_NVDIMM, PLACE_IVSHMEM, PLACE_RAM };
 
+/* Who writes into the file: our driver, or what a stock kernel has. */
+enum stock { STOCK_NONE, STOCK_RAMOOPS };
+
 struct wishes {
 	enum placement placement;
+	enum stock stock;
 	const char *path; /* of the region, absolute */
 	uint64_t size; /* of the region */
 	const char *qmp; /* absolute path of the socket, NULL: none */
@@ -127,8 +133,8 @@ struct addition {
 struct plan {
 	struct addition *v;
 	size_t n;
-	/* Carved memory: what the guest's kernel has to be told. */
-	char kernel_words[160];
+	/* What the guest's kernel has to be told. */
+	char kernel_words[512];
 	bool words_added; /* to -append */
 	bool no_memory; /* an allocation failed on the way */
 };
@@ -137,5 +143,18 @@ struct plan {
 int plan_make(struct plan *p, const struct command *c, const struct wishes *w,
 	      struct dlog_error *err);
 void plan_free(struct plan *p);
+
+/* ---- stock.c ---- */
+
+/*
+ * Guest-physical address of the first memory device.  -EINVAL with a message
+ * when the user's own devices are in the way.
+ */
+int stock_address(const struct command *c, uint64_t *at,
+		  struct dlog_error *err);
+/* What the kernel has to be told of @size bytes at @at. */
+void stock_words(char *out, size_t size, const struct wishes *w, uint64_t at);
+/* For the guest's own files, if the kernel's command line is not ours. */
+void stock_tell(FILE *out, const struct wishes *w);
 
 #endif

@@ -222,3 +222,97 @@ int socket_check(const char *path, struct dlog_error *err)
 	close(fd);
 	return ret;
 }
+
+/* ---- files that a stock kernel writes ---- */
+
+static int all_zero(const char *path, uint64_t size, struct dlog_error *err)
+{
+	static const char zero[65536];
+	char buf[sizeof(zero)];
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), ret = 1;
+
+	if (fd < 0)
+		return fail(err, -errno, "%s: %s", path, strerror(errno));
+	for (uint64_t at = 0; ret == 1 && at < size;) {
+		ssize_t n = pread(fd, buf, sizeof(buf), (off_t)at);
+
+		if (n <= 0)
+			ret = fail(err, n ? -errno : -EIO, "%s: %s", path,
+				   n ? strerror(errno) : "cut short");
+		else if (memcmp(buf, zero, (size_t)n))
+			ret = 0;
+		else
+			at += (uint64_t)n;
+	}
+	close(fd);
+	return ret;
+}
+
+/* What it is, as libdlog tells it, or nothing yet. */
+static int plain_content(const struct region *r, const char *format,
+			 struct dlog_error *err)
+{
+	const struct dlog_open_args args = { .flags = DLOG_OPEN_ANY };
+	struct dlog_info info;
+	struct dlog *d;
+	int ret = dlog_open_as(&d, r->path, &args, err);
+
+	if (ret == -EBADMSG) {
+		ret = all_zero(r->path, r->size, err);
+		if (ret < 0)
+			return ret;
+		return ret ? 0
+			   : fail(err, -EEXIST,
+				  "%s: holds something else than %s; name another file",
+				  r->path, format);
+	}
+	if (ret)
+		return ret;
+	dlog_get_info(d, &info);
+	if (strcmp(info.format, format))
+		ret = fail(
+			err, -EEXIST,
+			"%s: this is of format %s, and --stock=%s would write over it; name another file",
+			r->path, info.format, format);
+	dlog_close(d);
+	return ret;
+}
+
+int plain_check(struct region *r, uint64_t size, const char *format,
+		struct dlog_error *err)
+{
+	struct stat st;
+
+	if (stat(r->path, &st))
+		return fail(err, -errno, "%s: %s", r->path, strerror(errno));
+	r->size = (uint64_t)st.st_size;
+	if (r->size < 64 * KIB || r->size % (4 * KIB))
+		return fail(
+			err, -EINVAL,
+			"%s: has %llu bytes; it needs 64K at least, in steps of 4K",
+			r->path, (unsigned long long)r->size);
+	if (size && size != r->size)
+		return fail(
+			err, -EINVAL,
+			"%s: has %s, but --size=%s is asked for; leave --size out, or make another file",
+			r->path, size_text(r->size).s, size_text(size).s);
+	return plain_content(r, format, err);
+}
+
+int plain_create(struct region *r, struct dlog_error *err)
+{
+	int fd = open(r->path,
+		      O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	int ret;
+
+	if (fd < 0)
+		return fail(err, -errno, "%s: %s", r->path, strerror(errno));
+	ret = posix_fallocate(fd, 0, (off_t)r->size);
+	if (ret) {
+		unlink(r->path);
+		fail(err, -ret, "%s: %s", r->path, strerror(ret));
+	}
+	close(fd);
+	r->exists = !ret;
+	return -ret;
+}

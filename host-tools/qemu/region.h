@@ -25,6 +25,13 @@ uint32_t region_rings(uint64_t size, uint32_t cpus);
 /* Create it, r->size bytes, for a guest with @cpus CPUs, later @maxcpus. */
 int region_create(struct region *r, uint32_t cpus, uint32_t maxcpus,
 		  struct dlog_error *err);
+/*
+ * The same for a file that a stock kernel writes (--stock): no region, of
+ * @size bytes unless 0, and nothing in it but what that kernel leaves.
+ */
+int plain_check(struct region *r, uint64_t size, const char *format,
+		struct dlog_error *err);
+int plain_create(struct region *r, struct dlog_error *err);
 /* Lock it until this process, QEMU by then, and its children have ended. */
 int region_lock(const struct region *r, struct dlog_error *err);
 
