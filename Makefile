@@ -20,7 +20,7 @@ ALL_CFLAGS = -std=gnu11 -fvisibility=hidden -fPIC $(WARN) $(SAN) $(CFLAGS) -MMD 
 
 # ---- host programs: one folder of host-tools each ----
 
-PROGS := create read qemu monitor libvirt
+PROGS := create read qemu core monitor libvirt
 NAME_monitor := dlogd
 NAME_libvirt := dlog-virt
 name = $(or $(NAME_$(1)),dlog-$(1))

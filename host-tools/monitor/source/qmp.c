@@ -171,37 +171,13 @@ static void flush(struct qmp *q)
 					      (q->out_len ? EPOLLOUT : 0));
 }
 
-/* A descriptor goes with its first byte, so nothing may wait before it. */
-static int send_fd(struct qmp *q, const char *text, size_t len, int fd)
-{
-	struct iovec iov = { .iov_base = (void *)text, .iov_len = len };
-	union {
-		struct cmsghdr align;
-		char buf[CMSG_SPACE(sizeof(int))];
-	} u = { .buf = { 0 } };
-	struct msghdr msg = { .msg_iov = &iov,
-			      .msg_iovlen = 1,
-			      .msg_control = u.buf,
-			      .msg_controllen = sizeof(u.buf) };
-	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-
-	c->cmsg_level = SOL_SOCKET;
-	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(c), &fd, sizeof(int));
-	if (q->out_len)
-		return -EBUSY;
-	return sendmsg(q->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)len
-		       ? 0
-		       : -EIO;
-}
-
 static int send_text(struct qmp *q, const char *text, size_t len, int fd)
 {
 	char *more;
 
+	/* A descriptor goes with its first byte: nothing may wait before. */
 	if (fd >= 0)
-		return send_fd(q, text, len, fd);
+		return q->out_len ? -EBUSY : qmp_pass_fd(q->fd, text, len, fd);
 	if (q->out_len + len > OUT_MAX)
 		return -EBUSY;
 	more = realloc(q->out, q->out_len + len);
@@ -218,28 +194,16 @@ int qmp_send(struct qmp *q, const char *command, json_t *args, int fd,
 	     struct qmp_call *call)
 {
 	struct pending *p = calloc(1, sizeof(*p));
-	json_t *m = json_pack("{s:s,s:I}", "execute", command, "id",
-			      (json_int_t)++q->next_id);
-	char *text = NULL;
+	size_t len = 0;
+	char *text = qmp_line(command, args, ++q->next_id, &len);
 	int ret = -ENOMEM;
 
-	if (args && m)
-		json_object_set_new(m, "arguments", args);
-	else
-		json_decref(args);
 	if (q->fd < 0)
 		ret = -ENOTCONN;
 	else if (q->nr_pending >= PENDING_MAX)
 		ret = -EBUSY;
-	else
-		text = m ? json_dumps(m, JSON_COMPACT) : NULL;
-	json_decref(m);
-	if (p && text) {
-		size_t len = strlen(text);
-
-		text[len] = '\n'; /* in place of its NUL */
-		ret = send_text(q, text, len + 1, fd);
-	}
+	else if (p && text)
+		ret = send_text(q, text, len, fd);
 	free(text);
 	if (ret) {
 		free(p);

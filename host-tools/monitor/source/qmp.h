@@ -8,12 +8,8 @@
 #ifndef DLOG_MONITOR_QMP_H
 #define DLOG_MONITOR_QMP_H
 
-#include <jansson.h>
-
 #include "../monitor.h"
-
-/* No line that QEMU sends is longer, by far. */
-#define QMP_LINE_MAX (1u << 20)
+#include "common/qmp.h"
 
 struct qmp_call;
 
