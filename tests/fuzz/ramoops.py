@@ -63,6 +63,29 @@ def mutate(count, seed):
     assert done.returncode == 0, 'status %d' % done.returncode
 
 
+@case
+def small_files():
+    """Zones without room for a header, a byte of data, their parity."""
+    head = struct.pack('<III', SIG, 0, 0)
+    full = struct.pack('<III', SIG, 1, 1)
+    with tempfile.NamedTemporaryFile() as f:
+        for before in (0, 2, 10, 12, 14):
+            for behind in (0, 1, 2, 15, 17, 29):
+                f.seek(0)
+                f.truncate()
+                f.write(b'\xff' * before + head + full + b'\xee' * behind)
+                f.flush()
+                for ecc in '', ',ecc=0', ',ecc=1', ',ecc=127':
+                    out = subprocess.run(
+                        [os.path.join(BUILD, 'asan/bin/dlog-read'),
+                         '--source', 'ramoops' + ecc, f.name],
+                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                        env=dict(os.environ, ASAN_OPTIONS='exitcode=99',
+                                 UBSAN_OPTIONS='exitcode=99'))
+                    assert out.returncode in (0, 2), (
+                        before, behind, ecc, out.stdout.decode())
+
+
 def cpu(data, *options):
     """Seconds of CPU to read it."""
     with tempfile.NamedTemporaryFile() as f:

@@ -108,7 +108,8 @@ def panic(kernel, machine, options=()):
         found = w.entries()
         truth = serial(w.guest.console())
     assert not any(e.get('doubt') for e in found)
-    assert {e['boot'] for e in found} == {1}
+    boots = {e['boot'] for e in found}
+    assert boots == {1}, (boots, [(e['boot'], e['text']) for e in found])
     got = shown(found)
     # printk's debug lines are not for the console; its last line comes after
     # the dump.

@@ -132,6 +132,8 @@ static int load_zone(struct ramoops *r, uint32_t i)
 {
 	struct zone *z = &r->zone[i];
 
+	if (!z->room)
+		return 0;
 	switch (z->type) {
 	case ZONE_DMESG:
 		return ramoops_read_dump(r, i);

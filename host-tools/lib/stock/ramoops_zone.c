@@ -305,9 +305,8 @@ static int cut_gap(struct ramoops *r, struct ramoops *to, struct zone z,
 		else
 			size = size_by_content(r, &z, gap, common, lost);
 		z.size = size;
-		/* Nothing fits behind the header of a smaller one. */
-		if (size > ZONE_HEADER &&
-		    (!lost || !zero_range(r, z.off, size))) {
+		if (!lost ||
+		    (size > ZONE_HEADER && !zero_range(r, z.off, size))) {
 			ret = zone_add(to, &z);
 			if (ret)
 				return ret;
@@ -468,7 +467,7 @@ static int layout_options(struct ramoops *r, struct layout *l,
 		if (ret < 0)
 			return ret;
 		given |= ret;
-		if (*size[i].value > r->size)
+		if (ret && *size[i].value > r->size)
 			return dlog_fail(err, -EINVAL,
 					 "%s has %llu bytes, less than "
 					 "%s=%llu.",
