@@ -404,6 +404,24 @@ def following_a_writer():
 
 
 @case
+def a_circle_of_one_time():
+    """Sub-buffers that all claim the same instant lead nowhere."""
+    ring = Ring(cpus=1, nr=5)
+    for slot in range(1, 5):
+        ring.put(0, slot, page(1000, [told(slot)]))
+    ring.commit(0, 4)
+    with open(path('out'), 'wb') as out:
+        live = subprocess.Popen([READ, '-q', '-f', '-n', 'all', '-o', 'json',
+                                 '--source', 'ftrace', write(ring)],
+                                stdout=out)
+        time.sleep(1)
+        live.send_signal(signal.SIGTERM)
+        live.wait()
+    with open(path('out')) as f:
+        assert len(f.readlines()) <= 4
+
+
+@case
 def what_is_no_ring():
     for data in b'', bytes(4096), b'\xed\xfe\xad\x0b' * 4096:
         with open(path('x'), 'wb') as f:

@@ -546,6 +546,39 @@ def wrong_usage():
 
 
 @case
+def a_part_of_a_file():
+    g = region('boot x\nprintk 6 C0 1 here\n')
+    with open(g, 'rb') as f:
+        data = f.read()
+    for before, args in ((0, ('--at', '0')), (0, ('--at', '0:%d' % len(data))),
+                         (8192, ('--at', '8K')),
+                         (8192, ('--at', '8192:%d' % len(data)))):
+        with open(path('part'), 'wb') as f:
+            f.write(b'\xff' * before + data)
+        assert 'here' in read(*args, path('part')).out, args
+    fails(read('--at', '1G', path('part')), 2, 'there is nothing at')
+    fails(read('--at', '8K:1G', path('part')), 2, 'there are not')
+    fails(read('--at', 'x', path('part')), 2, "'x'")
+
+
+@case
+def what_the_content_does_not_tell():
+    g = region('boot x\nprintk 6 C0 1 here\n')
+    assert 'here' in read('--source', 'region', g).out
+    listed = read('--source', 'help').out
+    for word in 'region', 'ramoops', 'ftrace', 'erst', 'ram', 'vmlinux=':
+        assert word in listed, word
+    fails(read('--source', 'nonsense', g), 2, 'nonsense')
+    fails(read('--source', 'region,a', g), 2, 'KEY=VALUE')
+    fails(read('--formats', 'x', g), 2, 'no option', 'formats')
+    fails(read('--vmlinux', 'x', g), 2, 'no option', 'vmlinux')
+    fails(read('--source', 'ram', g), 2, 'VMCOREINFO')
+    with open(path('noise'), 'wb') as f:
+        f.write(b'\x5a' * 100000)
+    fails(read(path('noise')), 2, 'is not a dlog region', 'no other known')
+
+
+@case
 def output_that_cannot_be_written():
     g = region('boot x\nfill 3000 6 0 line\n')
     if os.path.exists('/dev/full'):

@@ -114,6 +114,8 @@ def quadratic(size):
         (text * (size // len(text) + 1))[:size - 12]
     yield 'newlines', struct.pack('<III', SIG, 5, size - 12) + \
         b'\n' * (size - 12)
+    yield 'not full', struct.pack('<III', SIG, 5, size - 12) + \
+        text * 100 + bytes(size - 12 - 100 * len(text))
     yield 'no newline', struct.pack('<III', SIG, 5, size - 12) + \
         b'a' * (size - 12)
     dumps = b''

@@ -213,6 +213,19 @@ def is_paused(guest, folder, spinning):
     guest.cont()
 
 
+def runs_when_nobody_reads(guest, folder):
+    """Output that nobody takes, more than a pipe holds, holds up no guest."""
+    process = subprocess.Popen(
+        [os.path.join(BIN, 'dlog-core'), '--freeze', '--qmp',
+         os.path.join(folder, 'qmp'), '--stacks', '--json',
+         os.path.join(folder, 'ram')], stdout=subprocess.PIPE)
+    time.sleep(2)
+    assert running(guest)
+    process.stdout.close()
+    process.wait(30)
+    assert running(guest)
+
+
 def is_frozen(guest, folder):
     """--freeze holds it while the core is written; SIGINT leaves nothing."""
     for _ in range(20):
@@ -371,6 +384,7 @@ def live_paused_frozen_and_killed():
         time.sleep(0.5)
         is_live(guest, folder, spinning)
         is_paused(guest, folder, spinning)
+        runs_when_nobody_reads(guest, folder)
         is_frozen(guest, folder)
         guest.kill9()
         whole = is_dead(folder)
