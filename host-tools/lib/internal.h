@@ -78,7 +78,7 @@ struct dlog_source_ops {
 	int (*symbol)(struct dlog *d, uint32_t boot, uint64_t address,
 		      struct dlog_symbol *sym);
 
-	/* For DLOG_LIST_STREAMS; see there. */
+	/* For DLOG_LIST_EACH; see there. */
 	int (*list)(struct dlog *d, uint32_t n, struct dlog_list *l);
 	bool (*list_changed)(struct dlog *d, uint32_t n);
 
@@ -210,8 +210,7 @@ uint64_t dlog_list_stream_missed(void *stream);
 int dlog_list_boots(struct dlog *d, struct dlog_boot_entry **out);
 int dlog_list_loss(struct dlog *d, struct dlog_loss **out);
 
-/* In the ops of such a format; the first for one that has several streams,
- * the second for one that has more to say of its boots or its loss. */
+/* In the ops of such a format; the first for one that has several streams. */
 #define DLOG_LIST_EACH                                                         \
 	.stream_new = dlog_list_stream_new,                                    \
 	.stream_free = dlog_list_stream_free,                                  \
@@ -224,8 +223,6 @@ int dlog_list_loss(struct dlog *d, struct dlog_loss **out);
 	.stream_poll = dlog_list_stream_poll,                                  \
 	.stream_missed = dlog_list_stream_missed
 #define DLOG_LIST_RECORDS DLOG_LIST_EACH, .streams = dlog_list_streams
-#define DLOG_LIST_STREAMS                                                      \
-	DLOG_LIST_RECORDS, .boots = dlog_list_boots, .loss = dlog_list_loss
 
 static inline uint64_t dlog_seed(const struct dlog *d, uint32_t n)
 {

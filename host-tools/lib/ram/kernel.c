@@ -231,6 +231,14 @@ bool ram_is_text(struct dlog_ram *ram, uint64_t addr)
 		     addr - m->part[4].addr < m->part[4].size);
 }
 
+uint64_t ram_member_number(struct dlog_ram *ram, uint64_t addr,
+			   const struct dlog_ram_member *m)
+{
+	uint64_t v = 0;
+
+	return ram_read_number(ram, addr + m->offset, m->size, &v) ? 0 : v;
+}
+
 int ram_symbol_number(struct dlog_ram *ram, const char *name, size_t size,
 		      uint64_t *value)
 {

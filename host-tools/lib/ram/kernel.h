@@ -180,6 +180,9 @@ int64_t ram_read_upto(struct dlog_ram *ram, uint64_t addr, size_t len,
 /* A number of 1 to 8 bytes. */
 int ram_read_number(struct dlog_ram *ram, uint64_t addr, size_t size,
 		    uint64_t *value);
+/* Member @m of what lies at @addr; 0 where it cannot be read. */
+uint64_t ram_member_number(struct dlog_ram *ram, uint64_t addr,
+			   const struct dlog_ram_member *m);
 /* Symbol @name's value, of @size bytes. */
 int ram_symbol_number(struct dlog_ram *ram, const char *name, size_t size,
 		      uint64_t *value);

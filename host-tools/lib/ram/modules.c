@@ -64,16 +64,6 @@ static bool layout_find(struct dlog_ram *ram, struct layout *l)
 	       member(ram, "mod_kallsyms", "strtab", &l->strtab);
 }
 
-static uint64_t number(struct dlog_ram *ram, uint64_t addr,
-		       const struct dlog_ram_member *m)
-{
-	uint64_t v = 0;
-
-	if (m->size)
-		ram_read_number(ram, addr + m->offset, m->size, &v);
-	return v;
-}
-
 static void set_part(struct ram_module *m, int i, uint64_t addr, uint64_t size)
 {
 	if (addr + size < addr)
@@ -95,19 +85,20 @@ static void read_parts(struct dlog_ram *ram, const struct layout *l,
 			uint64_t at = m->addr + l->mem.offset +
 				      i * (uint64_t)l->mem_each;
 
-			set_part(m, (int)i, number(ram, at, &l->mem_base),
-				 number(ram, at, &l->mem_size));
+			set_part(m, (int)i,
+				 ram_member_number(ram, at, &l->mem_base),
+				 ram_member_number(ram, at, &l->mem_size));
 		}
 		return;
 	}
-	set_part(m, 0, number(ram, core, &l->base),
-		 number(ram, core, &l->text_size));
-	set_part(m, 1, number(ram, core, &l->base),
-		 number(ram, core, &l->size));
-	set_part(m, 4, number(ram, init, &l->base),
-		 number(ram, init, &l->text_size));
-	set_part(m, 5, number(ram, init, &l->base),
-		 number(ram, init, &l->size));
+	set_part(m, 0, ram_member_number(ram, core, &l->base),
+		 ram_member_number(ram, core, &l->text_size));
+	set_part(m, 1, ram_member_number(ram, core, &l->base),
+		 ram_member_number(ram, core, &l->size));
+	set_part(m, 4, ram_member_number(ram, init, &l->base),
+		 ram_member_number(ram, init, &l->text_size));
+	set_part(m, 5, ram_member_number(ram, init, &l->base),
+		 ram_member_number(ram, init, &l->size));
 }
 
 static bool read_module(struct dlog_ram *ram, const struct layout *l,
@@ -128,9 +119,9 @@ static bool read_module(struct dlog_ram *ram, const struct layout *l,
 		if ((uint8_t)*p <= ' ' || (uint8_t)*p > '~')
 			*p = '?';
 	read_parts(ram, l, m);
-	m->orc.ip_addr = number(ram, addr, &l->orc_ip);
-	m->orc.entry_addr = number(ram, addr, &l->orc);
-	m->orc.nr = (uint32_t)number(ram, addr, &l->nr_orc);
+	m->orc.ip_addr = ram_member_number(ram, addr, &l->orc_ip);
+	m->orc.entry_addr = ram_member_number(ram, addr, &l->orc);
+	m->orc.nr = (uint32_t)ram_member_number(ram, addr, &l->nr_orc);
 	return true;
 }
 
@@ -324,10 +315,10 @@ static void load_symbols(struct dlog_ram *ram, struct ram_kernel *k,
 
 	if (!layout_find(ram, &l))
 		return;
-	at = number(ram, m->addr, &l.kallsyms);
-	symtab = number(ram, at, &l.symtab);
-	strtab = number(ram, at, &l.strtab);
-	nr = (uint32_t)number(ram, at, &l.num);
+	at = ram_member_number(ram, m->addr, &l.kallsyms);
+	symtab = ram_member_number(ram, at, &l.symtab);
+	strtab = ram_member_number(ram, at, &l.strtab);
+	nr = (uint32_t)ram_member_number(ram, at, &l.num);
 	if (!at || !nr || !may_keep(ram, k, nr * sizeof(Elf64_Sym)))
 		return;
 	len = ram_read_upto(ram, symtab, nr * sizeof(Elf64_Sym), &sym);

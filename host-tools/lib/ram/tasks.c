@@ -86,15 +86,6 @@ static int find_layout(struct dlog_ram *ram, struct layout *l)
 
 /* ---- one task ---- */
 
-static uint64_t number(struct dlog_ram *ram, uint64_t addr,
-		       const struct dlog_ram_member *m)
-{
-	uint64_t v;
-
-	ram_read_number(ram, addr + m->offset, m->size, &v);
-	return v;
-}
-
 /* task_state_index() of Linux 6.12, include/linux/sched.h. */
 static char state_letter(uint32_t state, uint32_t exit_state)
 {
@@ -127,7 +118,7 @@ static bool is_running(struct list *t, uint64_t addr, uint32_t cpu)
 	if (rq && !ram_read_number(t->ram, rq + t->l.curr.offset,
 				   t->l.curr.size, &curr))
 		return curr == addr;
-	return number(t->ram, addr, &t->l.on_cpu);
+	return ram_member_number(t->ram, addr, &t->l.on_cpu);
 }
 
 static bool read_task(struct list *t, uint64_t addr, struct dlog_ram_task *out)
@@ -146,16 +137,17 @@ static bool read_task(struct list *t, uint64_t addr, struct dlog_ram_task *out)
 		return false;
 	out->addr = addr;
 	out->pid = (int32_t)pid;
-	out->tgid = (int32_t)number(ram, addr, &t->l.tgid);
-	out->ppid = (int32_t)number(ram, number(ram, addr, &t->l.parent),
-				    &t->l.tgid);
-	out->cpu = (uint32_t)number(ram, addr, &t->l.cpu);
+	out->tgid = (int32_t)ram_member_number(ram, addr, &t->l.tgid);
+	out->ppid = (int32_t)ram_member_number(
+		ram, ram_member_number(ram, addr, &t->l.parent), &t->l.tgid);
+	out->cpu = (uint32_t)ram_member_number(ram, addr, &t->l.cpu);
 	out->running = is_running(t, addr, out->cpu);
-	out->kthread = number(ram, addr, &t->l.flags) & PF_KTHREAD;
-	state = number(ram, addr, &t->l.state);
+	out->kthread = ram_member_number(ram, addr, &t->l.flags) & PF_KTHREAD;
+	state = ram_member_number(ram, addr, &t->l.state);
 	out->state_word = (uint32_t)state;
 	out->state = state_letter(
-		(uint32_t)state, (uint32_t)number(ram, addr, &t->l.exit_state));
+		(uint32_t)state,
+		(uint32_t)ram_member_number(ram, addr, &t->l.exit_state));
 	return true;
 }
 
@@ -219,7 +211,7 @@ static void walk(struct list *t, uint64_t head, uint32_t node,
 
 static int add_process(struct list *t, uint64_t addr)
 {
-	uint64_t signal = number(t->ram, addr, &t->l.signal);
+	uint64_t signal = ram_member_number(t->ram, addr, &t->l.signal);
 	int ret = add_task(t, addr);
 
 	if (!ret && signal)
@@ -235,7 +227,8 @@ static void add_idle(struct list *t)
 
 	for (uint32_t cpu = 0; cpu < cpus; cpu++) {
 		uint64_t rq = runqueue(t->ram, cpu);
-		uint64_t idle = rq ? number(t->ram, rq, &t->l.idle) : 0;
+		uint64_t idle = rq ? ram_member_number(t->ram, rq, &t->l.idle)
+				   : 0;
 
 		if (idle)
 			add_task(t, idle);

@@ -614,23 +614,6 @@ static uint64_t erst_real_time(struct dlog *d, uint32_t boot, uint64_t time)
 	return u->real - u->newest + time;
 }
 
-static uint32_t dump_status(const struct dump *u)
-{
-	static const struct {
-		char reason[16];
-		uint32_t status;
-	} t[] = {
-		{ "Panic", DLOG_ST_PANIC },
-		{ "Oops", DLOG_ST_OOPS },
-		{ "Emergency", DLOG_ST_EMERGENCY },
-	};
-
-	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++)
-		if (!strcmp(t[i].reason, u->reason))
-			return t[i].status;
-	return DLOG_ST_NONE;
-}
-
 static int erst_boots(struct dlog *d, struct dlog_boot_entry **out)
 {
 	int n = dlog_list_boots(d, out);
@@ -642,7 +625,7 @@ static int erst_boots(struct dlog *d, struct dlog_boot_entry **out)
 		if (!u)
 			continue;
 		memcpy(b->release, u->release, sizeof(b->release));
-		b->end_status = dump_status(u);
+		b->end_status = pstore_status(u->reason);
 		b->end_time = u->newest;
 		b->start_real = erst_real_time(d, b->boot, 0);
 	}

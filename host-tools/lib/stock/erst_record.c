@@ -52,19 +52,9 @@ int erst_rec_text(struct dlog *d, const struct erst_rec *r, uint8_t **out,
 
 static void rec_line(struct erst_rec *r, const struct pstore_line *line)
 {
-	static const char banner[] = "Linux version ";
-	const size_t skip = sizeof(banner) - 1;
-	size_t n = 0;
-
 	if (line->has_time && line->has_level)
 		r->newest = line->time;
-	if (line->len < skip || memcmp(line->text, banner, skip))
-		return;
-	while (n + 1 < sizeof(r->release) && skip + n < line->len &&
-	       line->text[skip + n] > ' ' && line->text[skip + n] < 127) {
-		r->release[n] = (char)line->text[skip + n];
-		n++;
-	}
+	pstore_release(line->text, line->len, r->release);
 }
 
 /* Look at its text: of which dump, when.  As erst_rec_text(). */

@@ -238,6 +238,41 @@ static bool line_caller(struct text *at, struct pstore_line *line)
 	return true;
 }
 
+/* kmsg_dump_reason_str() of kernel/printk/printk.c */
+uint32_t pstore_status(const char *reason)
+{
+	static const struct {
+		const char *name;
+		uint32_t status;
+	} known[] = {
+		{ "Panic", DLOG_ST_PANIC },
+		{ "Oops", DLOG_ST_OOPS },
+		{ "Emergency", DLOG_ST_EMERGENCY },
+	};
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
+		if (!strcmp(known[i].name, reason))
+			return known[i].status;
+	return DLOG_ST_NONE;
+}
+
+int pstore_release(const uint8_t *text, size_t len, char release[65])
+{
+	static const char head[] = "Linux version ";
+	const size_t skip = sizeof(head) - 1;
+	size_t n = 0;
+
+	if (len <= skip || memcmp(text, head, skip))
+		return 0;
+	for (; n < 64 && skip + n < len; n++) {
+		if (text[skip + n] <= ' ' || text[skip + n] >= 127)
+			break;
+		release[n] = (char)text[skip + n];
+	}
+	release[n] = 0;
+	return 1;
+}
+
 int pstore_line(const void *data, size_t len, struct pstore_line *line)
 {
 	const size_t most = UINT16_MAX - 4; /* what one record can hold */

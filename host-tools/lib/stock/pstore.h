@@ -30,6 +30,11 @@ int pstore_unpack_to(const void *data, size_t len, size_t max, uint8_t **out,
 int pstore_heading(const void *data, size_t len, char reason[16],
 		   uint32_t *count, uint32_t *part, size_t *skip);
 
+/* enum dlog_status of the reason in a heading; DLOG_ST_NONE: it names none. */
+uint32_t pstore_status(const char *reason);
+/* "Linux version 6.1.0 (...": 1, and @release is there; 0: not this. */
+int pstore_release(const uint8_t *text, size_t len, char release[65]);
+
 /* A line, split as far as its prefix is there. */
 struct pstore_line {
 	bool has_level, has_time;

@@ -247,44 +247,15 @@ static uint64_t ramoops_real_time(struct dlog *d, uint32_t boot, uint64_t time)
 	return start && time < UINT64_MAX - start ? start + time : 0;
 }
 
-/* kmsg_dump_reason_str() of kernel/printk/printk.c */
-static uint32_t reason_status(const char *reason)
-{
-	static const struct {
-		const char *name;
-		uint32_t status;
-	} known[] = {
-		{ "Panic", DLOG_ST_PANIC },
-		{ "Oops", DLOG_ST_OOPS },
-		{ "Emergency", DLOG_ST_EMERGENCY },
-	};
-
-	for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
-		if (!strcmp(known[i].name, reason))
-			return known[i].status;
-	return DLOG_ST_NONE;
-}
-
 static void boot_release(const struct ramoops *r, struct dlog_boot_entry *b)
 {
-	static const char head[] = "Linux version ";
-	const size_t len = sizeof(head) - 1;
-
 	for (int t = ZONE_DMESG; t <= ZONE_CONSOLE; t++)
 		for (size_t i = 0; i < r->lines[t].nr; i++) {
 			const struct line *l = &r->lines[t].v[i];
-			size_t n = 0;
 
-			if (l->boot != b->boot || l->len <= len ||
-			    memcmp(l->text, head, len))
-				continue;
-			while (n < 64 && len + n < l->len &&
-			       l->text[len + n] > ' ') {
-				b->release[n] = (char)l->text[len + n];
-				n++;
-			}
-			b->release[n] = 0;
-			return;
+			if (l->boot == b->boot &&
+			    pstore_release(l->text, l->len, b->release))
+				return;
 		}
 }
 
@@ -301,7 +272,7 @@ static int ramoops_boots(struct dlog *d, struct dlog_boot_entry **out)
 		if (nr <= 64) /* or it would cost too much */
 			boot_release(r, b);
 		if (told.last) {
-			b->end_status = reason_status(told.last->reason);
+			b->end_status = pstore_status(told.last->reason);
 			b->end_time = told.last->last;
 		}
 	}
