@@ -35,8 +35,8 @@ def mutate(count, seed):
 
 
 @case(timeout=900)
-def thirty_thousand():
-    mutate(30000, 1)
+def fifteen_thousand():
+    mutate(15000, 1)
 
 
 @case(long=True, timeout=7200)

@@ -530,7 +530,7 @@ def nothing_is_recorded_before_the_set_is_armed():
         w.guest.must('kill $(cat /tmp/dd)')
 
 
-@case
+@case(long=True)
 def many_filters_of_functions_are_shown():
     """More than vsnprintf() takes of one string with a precision."""
     with EventWorld(load=False) as w:

@@ -122,7 +122,7 @@ def each_instruction_of_a_switch():
         assert w.shown()[0][-2:] == ['behind a START', 'afterwards']
 
 
-@case(timeout=600)
+@case(long=True, timeout=600)
 def each_instruction_of_a_switch_in_a_later_lap():
     """The same where the new sub-buffer holds an older lap's records."""
     with Stepped() as w:
