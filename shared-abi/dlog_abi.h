@@ -152,7 +152,7 @@ struct dlog_cpu {
 	uint32_t boot;
 	uint32_t ring;
 	uint32_t online; /* 1 while the CPU is online */
-	uint32_t reserved0;
+	uint32_t begun; /* beats + 1, stored before the clock is read */
 	uint64_t reserved1;
 };
 
@@ -261,6 +261,8 @@ enum dlog_kind {
 	DLOG_KIND_SYMBOLS = 12,
 	/* catalog only: arg object, data struct dlog_base */
 	DLOG_KIND_BASE = 13,
+	/* arg cpu & 4095, data struct dlog_blocks; readable while open */
+	DLOG_KIND_BLOCKS = 14,
 	DLOG_KIND_MAX
 };
 
@@ -341,6 +343,38 @@ enum dlog_call_flags {
 	DLOG_CALL_RESULT = 2, /* the last argument is the result */
 };
 
+/*
+ * What a CPU executed, block by block, as its emulator saw it.  A block is one
+ * word: its address and how many instructions it has (1 to 127; a longer one
+ * is several blocks).  One that a fault cut short counts whole.  A word with 0
+ * instructions stands for the blocks of a loop: the last DLOG_REPEAT_PERIOD()
+ * blocks were executed again and again, DLOG_REPEAT_BLOCKS() blocks in all,
+ * the last time perhaps not to their end.  It is no block itself, and its
+ * blocks may lie in records before.
+ *
+ * This record is written word by word over a long time (dlog_stream.h): while
+ * it is open its time and the words before the first 0 behind executed are
+ * right, though no check says so; the last of these may be a repeat that grows.
+ */
+struct dlog_blocks {
+	uint64_t executed; /* instructions of this CPU before the first block */
+	uint64_t block[]; /* 0: not executed yet */
+};
+
+#define DLOG_BLOCK_MAX 127u /* instructions */
+#define DLOG_BLOCK(pc, insns)                                                  \
+	((uint64_t)(insns) << 57 | (uint64_t)(pc) << 7 >> 7)
+/* Addresses are canonical: bit 56 is also all bits above it. */
+#define DLOG_BLOCK_PC(block) ((uint64_t)((int64_t)((block) << 7) >> 7))
+#define DLOG_BLOCK_INSNS(block) ((uint32_t)((block) >> 57))
+
+#define DLOG_REPEAT_MAX 32u /* blocks of a loop */
+#define DLOG_REPEAT(period, blocks)                                            \
+	((uint64_t)(period) << 51 | ((uint64_t)(blocks)&DLOG_REPEAT_MASK))
+#define DLOG_REPEAT_PERIOD(word) ((uint32_t)((word) >> 51 & 63))
+#define DLOG_REPEAT_BLOCKS(word) ((word)&DLOG_REPEAT_MASK)
+#define DLOG_REPEAT_MASK ((UINT64_C(1) << 51) - 1)
+
 #define DLOG_ASSERT(e) _Static_assert(e, #e)
 DLOG_ASSERT(sizeof(struct dlog_superblock) == 256);
 DLOG_ASSERT(offsetof(struct dlog_superblock, uuid) == 32);
@@ -368,5 +402,6 @@ DLOG_ASSERT(sizeof(struct dlog_event_type) == 8);
 DLOG_ASSERT(sizeof(struct dlog_symbol_note) == 8);
 DLOG_ASSERT(sizeof(struct dlog_base) == 16);
 DLOG_ASSERT(sizeof(struct dlog_call) == 16);
+DLOG_ASSERT(sizeof(struct dlog_blocks) == 8);
 
 #endif

@@ -97,9 +97,9 @@ DLOG_FN enum dlog_super_error dlog_super_check(const struct dlog_superblock *sb,
 	    sb->nr_rings > DLOG_RINGS_MAX || !sb->nr_cpus ||
 	    sb->nr_cpus > DLOG_CPUS_MAX || sb->boot_slots < DLOG_BOOTS_MIN ||
 	    sb->boot_slots > DLOG_BOOTS_MAX ||
-	    sb->ring_size % sb->subbuf_size ||
-	    sb->ring_size / sb->subbuf_size < DLOG_SUBBUFS_MIN ||
-	    sb->ring_size / sb->subbuf_size > DLOG_SUBBUFS_MAX)
+	    sb->ring_size & (sb->subbuf_size - 1) ||
+	    sb->ring_size < (uint64_t)DLOG_SUBBUFS_MIN * sb->subbuf_size ||
+	    sb->ring_size > (uint64_t)DLOG_SUBBUFS_MAX * sb->subbuf_size)
 		return DLOG_SUPER_GEOMETRY;
 	boots = sb->boot_slots;
 	if (sb->boot_stride % 8 || sb->boot_stride > DLOG_RINGS_MAX * 32 ||
@@ -123,7 +123,7 @@ DLOG_FN enum dlog_super_error dlog_super_check(const struct dlog_superblock *sb,
 			     (uint64_t)sb->nr_cpus * sb->regs_stride,
 			     sb->catalog_off) ||
 	    !dlog_super_fits(sb->catalog_off, sb->catalog_size, sb->ring_off) ||
-	    sb->ring_size > sb->region_size / sb->nr_rings ||
+	    sb->nr_rings * sb->ring_size > sb->region_size ||
 	    !dlog_super_fits(sb->ring_off, sb->nr_rings * sb->ring_size,
 			     sb->backup_off))
 		return DLOG_SUPER_GEOMETRY;
@@ -367,7 +367,8 @@ DLOG_FN void dlog_ring_find_end(const struct dlog_region *rg, uint32_t n,
 				uint32_t boot, struct dlog_ring_end *end)
 {
 	uint32_t size = rg->sb.subbuf_size;
-	uint32_t nr = (uint32_t)(rg->sb.ring_size / size);
+	uint32_t shift = (uint32_t)__builtin_ctz(size);
+	uint32_t nr = (uint32_t)(rg->sb.ring_size >> shift);
 	uint8_t *ring = rg->base + rg->sb.ring_off + n * rg->sb.ring_size;
 	uint64_t seed = dlog_region_seed(rg, n);
 	struct dlog_start start;
@@ -378,10 +379,10 @@ DLOG_FN void dlog_ring_find_end(const struct dlog_region *rg, uint32_t n,
 	memset(end, 0, sizeof(*end));
 	for (uint32_t i = 0; i < nr; i++) {
 		if (!dlog_start_probe(ring + (size_t)i * size, seed, &start) ||
-		    start.position % size ||
+		    start.position & (size - 1) ||
 		    start.position >= DLOG_POSITION_END - rg->sb.ring_size -
 					      (DLOG_BEYOND + 1) * size ||
-		    dlog_mod(start.position / size, nr) != i)
+		    dlog_mod(start.position >> shift, nr) != i)
 			continue;
 		if (any && start.position < last)
 			continue;
@@ -393,7 +394,7 @@ DLOG_FN void dlog_ring_find_end(const struct dlog_region *rg, uint32_t n,
 	}
 	if (any) {
 		end->records += dlog_subbuf_count(
-			ring + (size_t)dlog_mod(last / size, nr) * size, size,
+			ring + (size_t)dlog_mod(last >> shift, nr) * size, size,
 			seed, last, &budget);
 		end->next = last + size;
 	}
@@ -407,7 +408,7 @@ DLOG_FN void dlog_ring_find_end(const struct dlog_region *rg, uint32_t n,
 	last = end->next;
 	for (uint32_t i = 0; i < DLOG_BEYOND; i++, last += size) {
 		uint32_t count = dlog_subbuf_count(
-			ring + (size_t)dlog_mod(last / size, nr) * size, size,
+			ring + (size_t)dlog_mod(last >> shift, nr) * size, size,
 			seed, last, &budget);
 
 		if (!count)
@@ -568,7 +569,8 @@ DLOG_FN void dlog_ring_init(struct dlog_ring *r, const struct dlog_region *rg,
 	r->size = rg->sb.ring_size;
 	r->quick = local && !fence ? rg->sb.subbuf_size / 8 - 1 : 0;
 	r->subbuf = rg->sb.subbuf_size;
-	r->nr_subbufs = (uint32_t)(rg->sb.ring_size / rg->sb.subbuf_size);
+	r->nr_subbufs = (uint32_t)(rg->sb.ring_size >>
+				   __builtin_ctz(rg->sb.subbuf_size));
 	dlog_ring_new_lap(r, end->next);
 	r->boot = rg->boot;
 	r->local = local;
@@ -583,6 +585,19 @@ DLOG_INLINE void dlog_region_status(const struct dlog_region *rg,
 
 	dlog_put64(&st->status_time, time);
 	dlog_put64(&st->status, (uint64_t)rg->boot << 32 | status);
+}
+
+/*
+ * Before the clock is read for a heartbeat.  Who sees this store, and then
+ * that of beat_time, knows that the clock showed beat_time in between.
+ */
+DLOG_FN void dlog_region_beat_begin(const struct dlog_region *rg, uint32_t cpu)
+{
+	struct dlog_cpu *c = dlog_region_cpu(rg, cpu);
+
+	if (c)
+		dlog_put32(&c->begun,
+			   c->boot != rg->boot ? 1 : (uint32_t)c->beats + 1);
 }
 
 /* Heartbeat of @cpu, whose records go to ring number @ring, writer *@r. */

@@ -153,18 +153,26 @@ DLOG_INLINE uint32_t dlog_ring_max_len(uint32_t subbuf_size)
 	return subbuf_size - DLOG_START_SIZE - DLOG_HDR;
 }
 
-/* n % m for n below 2^48; 32-bit code has no 64-bit division. */
+/* n % m for m below 2^31, bit by bit. */
+DLOG_INLINE uint32_t dlog_mod_bits(uint64_t n, uint32_t m)
+{
+	uint32_t rest = 0;
+
+	for (int i = 63; i >= 0; i--) {
+		rest = rest << 1 | (uint32_t)(n >> i & 1);
+		if (rest >= m)
+			rest -= m;
+	}
+	return rest;
+}
+
+/* n % m for m below 2^31; 32-bit code has no 64-bit division. */
 DLOG_INLINE uint32_t dlog_mod(uint64_t n, uint32_t m)
 {
 #if __SIZEOF_POINTER__ >= 8
 	return (uint32_t)(n % m);
 #else
-	uint64_t d = (uint64_t)m << 24;
-
-	for (; d >= m; d >>= 1)
-		if (n >= d)
-			n -= d;
-	return (uint32_t)n;
+	return dlog_mod_bits(n, m);
 #endif
 }
 
@@ -243,12 +251,12 @@ DLOG_FN void dlog_ring_switch(struct dlog_ring *r, uint64_t position,
 }
 
 /*
- * Any append: against other contexts, and into the next sub-buffer when this
- * one has no room, whose START is then written.
+ * Take room for a record of @len bytes of data, against other contexts, and
+ * in the next sub-buffer when this one has none, whose START is then written.
+ * Its position in *@position; it is the caller's to write.
  */
-DLOG_FN int dlog_ring_put_any(struct dlog_ring *r, uint32_t type, uint64_t time,
-			      bool tagged, uint32_t tag, const void *data,
-			      size_t len)
+DLOG_FN int dlog_ring_reserve(struct dlog_ring *r, uint64_t time, size_t len,
+			      uint64_t *position)
 {
 	uint64_t need = ((uint64_t)len + DLOG_HDR + 7) & ~UINT64_C(7);
 	uint64_t old = dlog_read64(&r->head), at, room, near = 0;
@@ -275,6 +283,20 @@ DLOG_FN int dlog_ring_put_any(struct dlog_ring *r, uint32_t type, uint64_t time,
 			    r->local)); /* R */
 	if (need > room)
 		dlog_ring_switch(r, at - DLOG_START_SIZE, old, near, time);
+	*position = at;
+	return 0;
+}
+
+/* Any append. */
+DLOG_FN int dlog_ring_put_any(struct dlog_ring *r, uint32_t type, uint64_t time,
+			      bool tagged, uint32_t tag, const void *data,
+			      size_t len)
+{
+	uint64_t at;
+	int ret = dlog_ring_reserve(r, time, len, &at);
+
+	if (ret)
+		return ret;
 	dlog_record_write(dlog_ring_at(r, at), r->seed, at, type, time, tagged,
 			  tag, data, len);
 	dlog_ring_fence(r);

@@ -117,8 +117,19 @@ DLOG_INLINE bool dlog_cas64(dlog_word *p, uint64_t *old, uint64_t val,
 	}
 #endif
 	(void)local;
+#if __SIZEOF_POINTER__ >= 8
 	return __atomic_compare_exchange_n(p, old, val, false, __ATOMIC_RELAXED,
 					   __ATOMIC_RELAXED);
+#else
+	{
+		/* Of the other builtin gcc makes a call where FPUs are off. */
+		uint64_t found = __sync_val_compare_and_swap(p, *old, val);
+		bool ok = found == *old;
+
+		*old = found;
+		return ok;
+	}
+#endif
 }
 
 /* Whole-word read and write of producer memory, also on 32-bit CPUs. */

@@ -94,8 +94,10 @@ static enum hrtimer_restart dlog_beat_timer(struct hrtimer *t)
 {
 	int cpu = smp_processor_id();
 	struct dlog_pulse *p = this_cpu_ptr(&pulse);
-	u64 before = p->last, now = dlog_clock();
+	u64 before = p->last, now;
 
+	dlog_region_beat_begin(&dlog.region, cpu);
+	now = dlog_clock();
 	WRITE_ONCE(p->last, now);
 	dlog_epoch_begin();
 	dlog_beat(cpu, now, true);

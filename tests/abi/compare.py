@@ -21,7 +21,7 @@ FIELDS = ('ring', 'boot', 'position', 'time', 'kind', 'arg', 'data')
 PRINTK = 3
 CONT, OPEN, TAKEN = 1 << 30, 1 << 29, 1 << 27
 KINDS = {'text': 2, 'printk': 3, 'event': 4, 'boot': 5, 'state': 6, 'regs': 7,
-         'stack': 8, 'call': 9}
+         'stack': 8, 'call': 9, 'blocks': 14}
 
 
 def parse(line):
@@ -68,7 +68,7 @@ def joined(records):
 
 def libdlog(path):
     out = subprocess.run([os.path.join(BUILD, 'bin/dlog-read'), '-o', 'json',
-                          path], stdout=subprocess.PIPE, check=True).stdout
+                          '-t', ','.join(KINDS), path], stdout=subprocess.PIPE, check=True).stdout
     return [from_json(json.loads(line, parse_float=decimal.Decimal))
             for line in out.splitlines()]
 

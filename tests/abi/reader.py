@@ -20,7 +20,7 @@ C = 0xd6e8feb86659fd93
 
 N_SUPER, N_BOOT, N_CLOCK, N_REGS, N_CATALOG = range(0xfffffff0, 0xfffffff5)
 
-START, EVENT_TYPE = 1, 10
+START, EVENT_TYPE, BLOCKS = 1, 10, 14
 MAX_POSITION = 1 << 51
 LOOK_BEHIND = 8             # sub-buffers behind the newest START (7, 9)
 
@@ -198,6 +198,29 @@ def read_regs(f, sb):
 # ---- 7. Records ----
 Record = namedtuple('Record', 'position committed kind arg length time data')
 
+def written(data):
+    """Of an open record of kind BLOCKS: executed, and the words before the first 0."""
+    end = 8
+    while data[end:end + 8].strip(b'\0'):
+        end += 8
+    return data[:end]
+
+def block(word):
+    """A word of BLOCKS: a block, or how the last ones repeat."""
+    if word >> 57 == 0:
+        return {'repeat': word >> 51, 'blocks': word & (1 << 51) - 1}
+    address = word & (1 << 57) - 1
+    if address >> 56:           # the bits above are as this one
+        address |= 0x7f << 57
+    return {'address': address, 'instructions': word >> 57}
+
+def read_blocks(record):
+    words = struct.unpack('<%dQ' % (len(record.data) // 8),
+                          record.data[:len(record.data) // 8 * 8])
+    if 0 in words[1:]:
+        words = words[:words.index(0, 1)]
+    return {'cpu': record.arg, 'executed': words[0], 'blocks': [block(w) for w in words[1:]]}
+
 def scan(buf, position, seed):
     """All records, open ones too, of one copied sub-buffer that lies at position.
 
@@ -235,7 +258,9 @@ def scan(buf, position, seed):
                 i += 1
                 continue
             committed = True
-        data = buf[8 * i + 16:8 * i + 16 + length] if committed else b''
+        data = buf[8 * i + 16:8 * i + 16 + length]
+        if not committed:
+            data = written(data) if top >> 16 & 15 == BLOCKS else b''
         records.append(Record(position + 8 * i, committed, top >> 16 & 15, top >> 20,
                               length, words[i + 1], data))
         i = end
@@ -420,11 +445,13 @@ def main(argv):
         owners = assign_boots(live, ring, boots)
         for sub, boot in zip(live, owners):
             for r in sub.records:
-                if r.committed:
+                if r.committed or r.kind == BLOCKS and r.data:
                     emit('record', {'ring': ring, 'boot': boot, 'position': r.position,
                                     'time': r.time, 'kind': r.kind, 'arg': r.arg,
                                     'data': r.data.hex()})
-                else:
+                if r.kind == BLOCKS and len(r.data) >= 8:
+                    emit('blocks', read_blocks(r))
+                if not r.committed:
                     emit('open', {'ring': ring, 'position': r.position, 'kind': r.kind,
                                   'arg': r.arg, 'len': r.length})
         for boot in sorted(set(owners)):

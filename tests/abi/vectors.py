@@ -77,6 +77,40 @@ def names_are_resolved():
 
 
 @case
+def blocks_are_unrolled():
+    """Sections 7's BLOCKS: both readers, and what mkvectors.c says."""
+    with tempfile.NamedTemporaryFile() as f:
+        f.write(unpacked('blocks', 'img'))
+        f.flush()
+        shown = subprocess.run([os.path.join(BUILD, 'bin', 'dlog-read'),
+                                '--blocks', '-c', '5', '-o', 'json', f.name],
+                               check=True, stdout=subprocess.PIPE).stdout
+        other = subprocess.run([sys.executable, '-B',
+                                os.path.join(HERE, 'reader.py'), f.name],
+                               check=True, stdout=subprocess.PIPE).stdout
+    ours = []
+    for o in map(json.loads, shown.splitlines()):
+        assert o['executed'] == sum(n for _, n in ours), o
+        ours += [(int(b['address'], 16), b['instructions'])
+                 for b in o.get('loop', [o])] * o.get('times', 1)
+    theirs = []
+    for record in map(json.loads, other.splitlines()):
+        if 'blocks' not in record or record['blocks']['cpu'] != 5:
+            continue
+        assert record['blocks']['executed'] == sum(n for _, n in theirs)
+        for b in record['blocks']['blocks']:
+            if 'repeat' not in b:
+                theirs.append((b['address'], b['instructions']))
+            for _ in range(b.get('blocks', 0)):
+                theirs.append(theirs[-b['repeat']])
+    high = (0xffffffff81000000, 127), (0xff00000000001000, 3)
+    assert theirs == [(0xfffffff0, 1), *high * 501, high[0],
+                      (0x00fffffffffffff8, 2), (0x10, 1), (0x20, 1),
+                      *[(0x30, 1)] * 1000001]
+    assert ours == theirs
+
+
+@case
 def the_writer_still_writes_these():
     """gcc, clang and 32-bit code write the same bytes."""
     for program in ('mkvectors', 'mkvectors.clang', 'mkvectors.m32'):

@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "dlog_region.h"
+#include "dlog_stream.h"
 
 #define MAX_RECORDS 20000
 
@@ -350,6 +351,62 @@ static void names(struct vector *v, const char *dir)
 	close_vector(v);
 }
 
+/* A record of @words words, to be filled. */
+static struct note *stream(struct vector *v, struct dlog_stream *s,
+			   uint32_t cpu, uint32_t words, uint64_t executed)
+{
+	static const uint8_t zero[1024];
+	struct note *n = note(v, 1, DLOG_KIND_BLOCKS, cpu, zero, words * 8);
+
+	if (dlog_stream_begin(s, &v->ring[1], DLOG_TYPE(DLOG_KIND_BLOCKS, cpu),
+			      n->time, words))
+		die("stream");
+	dlog_stream_put(s, executed);
+	dlog_put64(n->data, executed);
+	n->len = 8;
+	return n;
+}
+
+static void stream_put(struct dlog_stream *s, struct note *n, uint64_t word)
+{
+	dlog_stream_put(s, word);
+	dlog_put64(n->data + n->len, word);
+	n->len += 8;
+}
+
+/* What a CPU executed: one record is whole, one not full, two are open. */
+static void blocks(struct vector *v, const char *dir)
+{
+	struct dlog_stream s, other;
+	struct note *n, *empty;
+
+	open_vector(v, dir, "blocks", 2, 98304);
+	n = stream(v, &s, 5, 7, 0);
+	stream_put(&s, n, DLOG_BLOCK(0xfffffff0, 1));
+	stream_put(&s, n, DLOG_BLOCK(0xffffffff81000000, 127));
+	stream_put(&s, n, DLOG_BLOCK(0xff00000000001000, 3));
+	dlog_stream_draft(&s, DLOG_REPEAT(2, 1));
+	say(v, 1, "said meanwhile");
+	stream_put(&s, n, DLOG_REPEAT(2, 1001));
+	stream_put(&s, n, DLOG_BLOCK(0x00fffffffffffff8, 2));
+	stream_put(&s, n, DLOG_BLOCK(0x10, 1));
+	dlog_stream_end(&s);
+	n = stream(v, &s, 5, 6, 65261);
+	stream_put(&s, n, DLOG_BLOCK(0x20, 1));
+	dlog_stream_end(&s);
+	n->len = 48;
+	n = stream(v, &s, 5, 63, 65262);
+	stream_put(&s, n, DLOG_BLOCK(0x30, 1));
+	dlog_stream_draft(&s, DLOG_REPEAT(1, 1000000));
+	dlog_put64(n->data + 16, DLOG_REPEAT(1, 1000000));
+	n->len = 24;
+	empty = stream(v, &other, 4095, 5, 0);
+	if (empty->len != 8)
+		die("empty");
+	say(v, 1, "behind them");
+	close_vector(v);
+}
+
 static void laps(struct vector *v, const char *dir)
 {
 	open_vector(v, dir, "laps", 2, 98304);
@@ -422,5 +479,6 @@ int main(int argc, char **argv)
 	nostart(&v, argv[1]);
 	backup(&v, argv[1]);
 	names(&v, argv[1]);
+	blocks(&v, argv[1]);
 	return 0;
 }
