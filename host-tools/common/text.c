@@ -148,3 +148,11 @@ void text_stamp(struct sink *s, uint64_t time)
 
 	text_stamp_last(s, &none, time);
 }
+
+void text_fact(struct sink *s, unsigned int indent, const char *name,
+	       const char *text)
+{
+	sink_printf(s, "%*s%-10s ", (int)indent, "", name);
+	text_put(s, text, strlen(text), indent + 11);
+	sink_putc(s, '\n');
+}

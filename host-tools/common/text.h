@@ -24,5 +24,8 @@ void text_put(struct sink *s, const void *text, size_t len,
 unsigned int text_stamp_last(struct sink *s, struct second *last,
 			     uint64_t time);
 void text_stamp(struct sink *s, uint64_t time);
+/* A line "NAME       TEXT" behind @indent spaces, as facts are listed. */
+void text_fact(struct sink *s, unsigned int indent, const char *name,
+	       const char *text);
 
 #endif

@@ -5,6 +5,7 @@
  * main.c	the command line, and the order of things
  * facts.c	what a RAM file holds, for people
  * tasks.c	its tasks and their stacks
+ * symbols.c	its kernel's symbols; vmlinuz.c: those in a kernel's file
  * regs.c	registers of the CPUs, from a region or from vmm.c
  * vmm.c	the VMM: pause, registers, resume
  * write/	the core: plan.c what goes into it, filter.c which pages,
@@ -16,7 +17,6 @@
 #ifndef DLOG_CORE_H
 #define DLOG_CORE_H
 
-#include <signal.h>
 #include <string.h>
 #include <sys/types.h>
 
@@ -27,18 +27,11 @@
 #define PROGRAM "dlog-core"
 #define PAGE 4096u
 
-/* A signal came that asks us to end: it, or 0. */
-extern volatile sig_atomic_t core_signal;
-
 /* ---- registers ---- */
 
 /* struct elf_prstatus of x86-64 (Linux v6.1 include/linux/elfcore.h). */
 #define PRSTATUS_SIZE 336u
 #define PRSTATUS_PID 32u
-#define PRSTATUS_REGS 112u
-
-#define CORE_RIP 16u /* number of a register there */
-#define CORE_RSP 19u
 
 /*
  * Stands for the pid of CPU 0 that idles or whose thread is not known, and so
@@ -63,12 +56,12 @@ struct core_regs {
 	char from[160]; /* a sentence, "" when there are none */
 };
 
-static inline uint64_t core_reg(const struct core_cpu *c, uint32_t n)
+static inline struct dlog_ram_regs core_regs_of(const struct core_cpu *c)
 {
-	uint64_t v;
+	struct dlog_ram_regs regs;
 
-	memcpy(&v, c->prstatus + PRSTATUS_REGS + n * 8, sizeof(v));
-	return v;
+	memcpy(&regs, c->prstatus + DLOG_PRSTATUS_REGS, sizeof(regs));
+	return regs;
 }
 
 void regs_free(struct core_regs *r);
@@ -103,6 +96,24 @@ int vmm_resume(struct vmm *v, struct dlog_error *err);
 /* How long the guest stood still, us; 0: it did not run. */
 uint64_t vmm_paused_us(const struct vmm *v);
 void vmm_close(struct vmm *v);
+
+/* ---- vmlinuz.c ---- */
+
+/*
+ * If @path is a Linux kernel of x86-64, packed (vmlinuz) or not (vmlinux): 1,
+ * and what of it is loaded in *@out, to be free()d.  0: it is something else.
+ */
+int vmlinuz_load(const char *path, uint8_t **out, size_t *size,
+		 struct dlog_error *err);
+
+/* ---- symbols.c ---- */
+
+/* As System.map, from a kernel's @size bytes. */
+int symbols_of_kernel(const char *path, const uint8_t *vmlinux, size_t size,
+		      struct sink *out, struct dlog_error *err);
+/* The same from a guest's memory. */
+int symbols_of_guest(const char *path, struct dlog_ram *ram, struct sink *out,
+		     struct dlog_error *err);
 
 /* ---- facts.c ---- */
 

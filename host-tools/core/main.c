@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "core.h"
+#include "newfile.h"
 #include "tasks.h"
 #include "text.h"
 
@@ -30,7 +31,7 @@ struct options {
 	enum kdump_compression compression;
 	bool compression_given;
 	bool force, quiet, freeze, kernel_only, no_mappings;
-	bool tasks, stacks, json;
+	bool tasks, stacks, json, symbols;
 	uint64_t max_size;
 };
 
@@ -64,6 +65,10 @@ static const char help_text[] =
 	"      --tasks             list the guest's tasks\n"
 	"      --stacks            the same with their stacks\n"
 	"      --json              as JSON, one object a line\n"
+	"      --symbols           print the symbols of the guest's kernel, as "
+	"a\n"
+	"                          System.map; RAMFILE may be a vmlinuz or "
+	"vmlinux\n"
 	"\n"
 	"The guest:\n"
 	"      --vmlinux FILE      of its kernel, if symbols are missing\n"
@@ -86,6 +91,7 @@ enum {
 	OPT_TASKS,
 	OPT_STACKS,
 	OPT_JSON,
+	OPT_SYMBOLS,
 	OPT_VMLINUX,
 	OPT_SOURCE,
 };
@@ -104,47 +110,13 @@ static const struct option long_options[] = {
 	{ "tasks", no_argument, NULL, OPT_TASKS },
 	{ "stacks", no_argument, NULL, OPT_STACKS },
 	{ "json", no_argument, NULL, OPT_JSON },
+	{ "symbols", no_argument, NULL, OPT_SYMBOLS },
 	{ "vmlinux", required_argument, NULL, OPT_VMLINUX },
 	{ "source", required_argument, NULL, OPT_SOURCE },
 	{ "help", no_argument, NULL, 'h' },
 	{ "version", no_argument, NULL, 'V' },
 	{ NULL, 0, NULL, 0 },
 };
-
-/* ---- signals ---- */
-
-volatile sig_atomic_t core_signal;
-
-static void on_signal(int signal)
-{
-	core_signal = signal;
-}
-
-/* What was begun is undone before a signal ends us; ignored ones stay so. */
-static const int signals[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
-
-static void catch_signals(void)
-{
-	struct sigaction act = { .sa_handler = on_signal }, old;
-
-	for (size_t i = 0; i < sizeof(signals) / sizeof(*signals); i++)
-		if (!sigaction(signals[i], NULL, &old) &&
-		    old.sa_handler != SIG_IGN)
-			sigaction(signals[i], &act, NULL);
-	/* A limit of the file's size is an error, too. */
-	signal(SIGXFSZ, SIG_IGN);
-}
-
-/* Nothing is left to tidy up. */
-static void release_signals(void)
-{
-	struct sigaction old;
-
-	for (size_t i = 0; i < sizeof(signals) / sizeof(*signals); i++)
-		if (!sigaction(signals[i], NULL, &old) &&
-		    old.sa_handler == on_signal)
-			signal(signals[i], SIG_DFL);
-}
 
 /* ---- options ---- */
 
@@ -223,6 +195,9 @@ static int parse_one(struct options *o, int c)
 	case OPT_JSON:
 		o->json = true;
 		return 0;
+	case OPT_SYMBOLS:
+		o->symbols = true;
+		return 0;
 	case OPT_VMLINUX:
 		o->vmlinux = optarg;
 		return 0;
@@ -253,6 +228,9 @@ static int check_options(const struct options *o)
 				"core: leave one out");
 	if (o->json && !o->tasks)
 		return complain("--json goes with --tasks or --stacks");
+	if (o->symbols && (o->core || o->tasks || o->qmp || o->regs))
+		return complain("--symbols prints symbols alone: give it one "
+				"file, and no registers");
 	if (o->compression_given && o->format != FORMAT_KDUMP)
 		return complain("--compress goes with --format=kdump: an ELF "
 				"core is not compressed");
@@ -436,8 +414,7 @@ static int show_tasks(struct run *r)
 		return fail(&r->err, -ENOMEM, "No memory for registers.");
 	for (uint32_t i = 0; i < r->regs.nr; i++) {
 		c[i].cpu = r->regs.cpu[i].cpu;
-		memcpy(&c[i].regs, r->regs.cpu[i].prstatus + PRSTATUS_REGS,
-		       sizeof(c[i].regs));
+		c[i].regs = core_regs_of(&r->regs.cpu[i]);
 	}
 	ret = core_show_tasks(r->ram, r->o->stacks, r->o->json, c, r->regs.nr,
 			      &r->out);
@@ -451,6 +428,8 @@ static int show_tasks(struct run *r)
 
 static int show(struct run *r)
 {
+	if (r->o->symbols)
+		return symbols_of_guest(r->o->ram, r->ram, &r->out, &r->err);
 	if (r->o->tasks)
 		return show_tasks(r);
 	facts_show(r->d, r->ram, &r->regs, &r->out);
@@ -513,6 +492,24 @@ static int to_core(struct run *r)
 	return ret;
 }
 
+/* Without CORE.  A kernel's file has symbols, but no memory. */
+static int to_output(struct run *r)
+{
+	uint8_t *vmlinux = NULL;
+	size_t size = 0;
+	int ret = 0;
+
+	if (r->o->symbols && !r->o->source && !r->o->vmlinux)
+		ret = vmlinuz_load(r->o->ram, &vmlinux, &size, &r->err);
+	if (!ret)
+		return with_guest(r, -1, NULL);
+	if (ret > 0)
+		ret = symbols_of_kernel(r->o->ram, vmlinux, size, &r->out,
+					&r->err);
+	free(vmlinux);
+	return ret;
+}
+
 int main(int argc, char **argv)
 {
 	struct options o = { .ram = NULL };
@@ -525,11 +522,12 @@ int main(int argc, char **argv)
 		fprintf(stderr, "Try '" PROGRAM " --help'.\n");
 		return EXIT_USAGE;
 	}
-	catch_signals();
-	ret = o.core ? to_core(&r) : with_guest(&r, -1, NULL);
+	/* What was begun is undone before one ends us. */
+	newfile_catch_signals();
+	ret = o.core ? to_core(&r) : to_output(&r);
 	/* Only now: whoever reads it must not hold up a guest that waits. */
-	if (!core_signal)
-		release_signals();
+	if (!newfile_signal())
+		newfile_release_signals();
 	r.out.fd = STDOUT_FILENO;
 	if (sink_flush(&r.out) && !ret)
 		ret = fail(&r.err, r.out.error, "Cannot write the output: %s.",
@@ -537,9 +535,6 @@ int main(int argc, char **argv)
 	sink_free(&r.out);
 	if (ret)
 		fprintf(stderr, PROGRAM ": %s\n", r.err.text);
-	if (core_signal) {
-		signal(core_signal, SIG_DFL);
-		raise(core_signal);
-	}
+	newfile_release_signals();
 	return ret ? EXIT_FAILED : EXIT_OK;
 }

@@ -124,6 +124,29 @@ DLOG_API int dlog_ram_symbol_at(struct dlog_ram *ram, uint64_t addr,
 DLOG_API int dlog_ram_set_vmlinux(struct dlog_ram *ram, const char *path,
 				  struct dlog_error *err);
 
+/* ---- all symbols of the kernel proper (ram/image_symbols.c) ---- */
+
+/* As a System.map has them. */
+struct dlog_kernel_symbol {
+	uint64_t address; /* as linked: without KASLR's offset */
+	const char *name; /* raw bytes; valid in the call alone */
+	char type; /* as nm(1) prints it, '?': not known */
+};
+/* Returns 0 to go on; what else it returns is returned. */
+typedef int (*dlog_kernel_symbol_cb)(void *arg,
+				     const struct dlog_kernel_symbol *sym);
+
+/* By address.  As dlog_ram_symbol(): 0, -ENXIO. */
+DLOG_API int dlog_ram_each_symbol(struct dlog_ram *ram,
+				  dlog_kernel_symbol_cb each, void *arg);
+/*
+ * The same from the @size bytes of a vmlinux file, which may be stripped.
+ * -EINVAL: it is none, -ENXIO: no symbols are found; @err: why.
+ */
+DLOG_API int dlog_vmlinux_each_symbol(const void *vmlinux, size_t size,
+				      dlog_kernel_symbol_cb each, void *arg,
+				      struct dlog_error *err);
+
 /* ---- types (ram/btf.c) ---- */
 
 struct dlog_ram_member {
@@ -167,6 +190,9 @@ struct dlog_ram_regs {
 		rsi, rdi, orig_rax, rip, cs, rflags, rsp, ss, fs_base, gs_base,
 		ds, es, fs, gs;
 };
+
+/* Where they begin in struct elf_prstatus (include/linux/elfcore.h). */
+#define DLOG_PRSTATUS_REGS 112u
 
 struct dlog_ram_frame {
 	uint64_t ip, sp;

@@ -46,19 +46,15 @@ int dlog_list_add(struct dlog_list *l, uint32_t boot, uint64_t time,
 		  enum dlog_doubt doubt, const void *data, size_t len)
 {
 	size_t head = DLOG_TYPE_KIND(type) == DLOG_KIND_PRINTK ? 4 : 0;
+	struct dlog_item *item;
 	uint8_t *to;
 
 	if (len > UINT16_MAX - head)
 		len = UINT16_MAX - head;
-	if (l->nr == l->room) {
-		size_t room = l->room ? 2 * l->room : 64;
-		struct dlog_item *item = realloc(l->item, room * sizeof(*item));
-
-		if (!item)
-			return -ENOMEM;
-		l->item = item;
-		l->room = room;
-	}
+	item = dlog_grow(l->item, l->nr, &l->room, sizeof(*item));
+	if (!item)
+		return -ENOMEM;
+	l->item = item;
 	to = list_bytes(l, head + len);
 	if (!to)
 		return -ENOMEM;
@@ -88,6 +84,36 @@ void dlog_list_free(struct dlog_list *l)
 	}
 	free(l->item);
 	memset(l, 0, sizeof(*l));
+}
+
+/* ---- made once for several who ask ---- */
+
+static int list_make(struct dlog *d, uint32_t n, struct dlog_list *l)
+{
+	struct dlog_list *kept = &d->kept[n];
+	uint64_t version = d->ops->list_version(d);
+	int ret;
+
+	if (kept->nr && kept->version == version) {
+		*l = *kept;
+		*kept = (struct dlog_list){ .nr = 0 };
+		return 0;
+	}
+	dlog_list_free(kept);
+	ret = d->ops->list(d, n, l);
+	l->version = version;
+	return ret;
+}
+
+/* Instead of dlog_list_free() for one that is @whole: somebody may ask again. */
+static void list_keep(struct dlog *d, uint32_t n, struct dlog_list *l,
+		      bool whole)
+{
+	dlog_list_free(&d->kept[n]);
+	if (whole)
+		d->kept[n] = *l;
+	else
+		dlog_list_free(l);
 }
 
 /* ---- a stream of one ---- */
@@ -139,7 +165,7 @@ static int stream_make(struct stream *s)
 
 	dlog_list_free(&s->list);
 	s->made = true;
-	ret = s->d->ops->list(s->d, s->n, &s->list);
+	ret = list_make(s->d, s->n, &s->list);
 	for (s->next = 0; s->next < s->list.nr; s->next++)
 		if (s->list.item[s->next].position >= s->from && !s->fresh)
 			break;
@@ -223,11 +249,12 @@ void dlog_list_stream_put(void *stream, const struct dlog_item *item)
 	(void)item;
 }
 
-bool dlog_list_stream_poll(void *stream)
+bool dlog_list_stream_poll(void *stream, bool rare)
 {
 	struct stream *s = stream;
 	const struct dlog_source_ops *ops = s->d->ops;
 
+	(void)rare;
 	if (!s->follow || !ops->list_changed || !ops->list_changed(s->d, s->n))
 		return false;
 	return !stream_make(s) && s->next < s->list.nr;
@@ -276,7 +303,7 @@ int dlog_list_loss(struct dlog *d, struct dlog_loss **out)
 	for (uint32_t n = 0; !ret && n < d->ops->streams(d); n++) {
 		struct dlog_list l = { 0 };
 
-		ret = d->ops->list(d, n, &l);
+		ret = list_make(d, n, &l);
 		for (size_t i = 0; !ret && i < l.nr; i++) {
 			struct dlog_loss *one = loss_of(out, &nr, n,
 							l.item[i].boot);
@@ -289,7 +316,7 @@ int dlog_list_loss(struct dlog *d, struct dlog_loss **out)
 			one->reserved++;
 			one->bytes += l.item[i].len;
 		}
-		dlog_list_free(&l);
+		list_keep(d, n, &l, !ret);
 	}
 	if (ret) {
 		free(*out);
@@ -343,10 +370,10 @@ int dlog_list_boots(struct dlog *d, struct dlog_boot_entry **out)
 	for (uint32_t n = 0; !ret && n < d->ops->streams(d); n++) {
 		struct dlog_list l = { 0 };
 
-		ret = d->ops->list(d, n, &l);
+		ret = list_make(d, n, &l);
 		for (size_t i = 0; !ret && i < l.nr; i++)
 			ret = boots_add(out, &nr, &l.item[i]);
-		dlog_list_free(&l);
+		list_keep(d, n, &l, !ret);
 	}
 	if (ret) {
 		free(*out);

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "dlog_names.h"
+#include "dlog_ram.h"
 #include "internal.h"
 
 const char *dlog_status_name(uint32_t status)
@@ -57,6 +58,7 @@ const char *dlog_kind_name(uint32_t kind)
 		[DLOG_KIND_OBJECT] = "object",
 		[DLOG_KIND_SYMBOLS] = "symbols",
 		[DLOG_KIND_BASE] = "base",
+		[DLOG_KIND_BLOCKS] = "blocks",
 	};
 
 	return DLOG_NAME(name, kind);
@@ -108,6 +110,8 @@ uint8_t dlog_kind_level(uint32_t kind, uint32_t arg)
 		return arg & 7;
 	case DLOG_KIND_STATE:
 		break;
+	case DLOG_KIND_BLOCKS:
+		return 7;
 	default:
 		return 6;
 	}
@@ -347,16 +351,15 @@ static void text_boot(struct out *o, const struct dlog_entry *e)
 }
 
 /*
- * Names and places of x86-64 registers in NT_PRSTATUS: struct elf_prstatus
- * of the kernel's include/linux/elfcore.h begins with 112 bytes, then
- * struct user_regs_struct of arch/x86/include/uapi or asm/user_64.h.
+ * Names and places of x86-64 registers in NT_PRSTATUS: of struct
+ * user_regs_struct in arch/x86/include/asm/user_64.h, as struct dlog_ram_regs
+ * has them.
  */
-#define PRSTATUS_X86_REGS 112u
-#define PRSTATUS_X86_SIZE (PRSTATUS_X86_REGS + 27 * 8)
+#define PRSTATUS_X86_SIZE (DLOG_PRSTATUS_REGS + sizeof(struct dlog_ram_regs))
 
 static uint64_t x86_reg(const uint8_t *prstatus, uint32_t n)
 {
-	return dlog_load64(prstatus + PRSTATUS_X86_REGS + n * 8);
+	return dlog_load64(prstatus + DLOG_PRSTATUS_REGS + n * 8);
 }
 
 static void text_regs(struct out *o, const struct dlog_entry *e)
@@ -458,6 +461,28 @@ static void text_call(struct out *o, const struct dlog_entry *e)
 		put(o, "0x%" PRIx64, site);
 }
 
+/* blocks of cpu 0 after 17 instructions:\n0xfff0 1\nthe last 1: 20 blocks more */
+static void text_blocks(struct out *o, const struct dlog_entry *e)
+{
+	struct cursor c = { e->data, e->len };
+	uint64_t executed, word;
+
+	if (!take(&c, 8, &executed)) {
+		put(o, "blocks: <cut short>");
+		return;
+	}
+	put(o, "blocks of cpu %u after %" PRIu64 " instructions:", e->arg,
+	    executed);
+	while (take(&c, 8, &word) && word) {
+		if (DLOG_BLOCK_INSNS(word))
+			put(o, "\n0x%" PRIx64 " %u", DLOG_BLOCK_PC(word),
+			    DLOG_BLOCK_INSNS(word));
+		else
+			put(o, "\nthe last %u: %" PRIu64 " blocks more",
+			    DLOG_REPEAT_PERIOD(word), DLOG_REPEAT_BLOCKS(word));
+	}
+}
+
 size_t dlog_entry_text(const struct dlog_entry *e, char *buf, size_t size)
 {
 	/* The last byte is for the NUL. */
@@ -488,6 +513,9 @@ size_t dlog_entry_text(const struct dlog_entry *e, char *buf, size_t size)
 		break;
 	case DLOG_KIND_CALL:
 		text_call(&o, e);
+		break;
+	case DLOG_KIND_BLOCKS:
+		text_blocks(&o, e);
 		break;
 	default:
 		put(&o, "%s:", dlog_kind_name(e->kind));

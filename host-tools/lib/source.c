@@ -37,6 +37,18 @@ uint64_t dlog_now(int clock)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
+void *dlog_grow(void *v, size_t nr, size_t *room, size_t each)
+{
+	size_t more = *room ? 2 * *room : 64;
+
+	if (nr < *room)
+		return v;
+	v = realloc(v, more * each);
+	if (v)
+		*room = more;
+	return v;
+}
+
 /* ---- bytes ---- */
 
 int dlog_fetch(const struct dlog *d, uint64_t off, void *buf, size_t len)
@@ -388,8 +400,11 @@ void dlog_close(struct dlog *d)
 	if (d->release)
 		d->release(d->private);
 	format_close(d);
+	for (uint32_t i = 0; i < DLOG_LISTS; i++)
+		dlog_list_free(&d->kept[i]);
 	dlog_table_free(d);
 	dlog_catalog_free(d);
+	dlog_learned_free(d);
 	if (d->fd >= 0)
 		close(d->fd);
 	free(d->options);
@@ -452,7 +467,11 @@ int dlog_get_loss(struct dlog *d, struct dlog_loss **out)
 
 uint64_t dlog_real_time(struct dlog *d, uint32_t boot, uint64_t time)
 {
-	return d->ops->real_time ? d->ops->real_time(d, boot, time) : 0;
+	uint64_t real = d->learned ? dlog_learned_time(d, boot, time) : 0;
+
+	if (real || !d->ops->real_time)
+		return real;
+	return d->ops->real_time(d, boot, time);
 }
 
 int dlog_get_event(struct dlog *d, uint32_t id, struct dlog_event_desc *desc)
@@ -464,6 +483,12 @@ int dlog_get_event(struct dlog *d, uint32_t id, struct dlog_event_desc *desc)
 int dlog_get_symbol(struct dlog *d, uint32_t boot, uint64_t address,
 		    struct dlog_symbol *sym)
 {
+	return dlog_get_symbol_at(d, boot, UINT64_MAX, address, sym);
+}
+
+int dlog_get_symbol_at(struct dlog *d, uint32_t boot, uint64_t time,
+		       uint64_t address, struct dlog_symbol *sym)
+{
 	memset(sym, 0, sizeof(*sym));
-	return d->ops->symbol ? d->ops->symbol(d, boot, address, sym) : 0;
+	return d->ops->symbol ? d->ops->symbol(d, boot, time, address, sym) : 0;
 }

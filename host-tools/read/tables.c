@@ -267,12 +267,8 @@ static void stats_facts(struct view *v, struct source *src)
 	sink_puts(s, ", ");
 	sink_puts(s, cli_size(src->info.region_size).s);
 	sink_putc(s, '\n');
-	for (uint32_t i = 0; dlog_get_fact(src->d, i, &f); i++) {
-		sink_puts(s, "  ");
-		put_column(s, &v->text, f.name, 10);
-		text_put(s, f.text, strlen(f.text), 13);
-		sink_putc(s, '\n');
-	}
+	for (uint32_t i = 0; dlog_get_fact(src->d, i, &f); i++)
+		text_fact(s, 2, f.name, f.text);
 }
 
 static void facts_json(struct json *j, struct source *src)

@@ -13,42 +13,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <fnmatch.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "newfile.h"
 #include "read.h"
 
 #define LEVELS 3 /* of directories, see output->files */
-
-static const int signals[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE };
-
-#define NR_SIGNALS (sizeof(signals) / sizeof(*signals))
-
-static volatile sig_atomic_t caught;
-
-static void on_signal(int signal)
-{
-	caught = signal;
-}
-
-/* Those that are ignored stay so. */
-static void catch_signals(void (*handler)(int))
-{
-	struct sigaction act = { .sa_handler = handler }, old;
-
-	for (size_t i = 0; i < NR_SIGNALS; i++)
-		if (!sigaction(signals[i], NULL, &old) &&
-		    old.sa_handler != SIG_IGN)
-			sigaction(signals[i], &act, NULL);
-}
-
-bool target_interrupted(void)
-{
-	return caught;
-}
 
 /* What to do with a directory's entries; 0 or a negative errno. */
 typedef int each_fn(const struct output *out, int dir, const char *name,
@@ -150,24 +123,18 @@ static int check_dir(const struct target *t)
 
 static int check_file(const struct target *t)
 {
-	uint8_t magic[sizeof(DLOG_MAGIC) - 1] = { 0 };
-	bool is_region;
-	int fd;
+	int ret;
 
 	if (!t->force)
 		return say(t, -EEXIST,
 			   "exists and is left alone: name another, or replace "
 			   "it with --force");
-	fd = open(t->path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	if (fd < 0)
-		return say(t, -errno, "cannot be looked at");
-	is_region = read(fd, magic, sizeof(magic)) == sizeof(magic) &&
-		    !memcmp(magic, DLOG_MAGIC, sizeof(magic));
-	close(fd);
-	return is_region ? say(t, -EINVAL,
-			       "is a region, which is never replaced: name "
-			       "another")
-			 : 0;
+	ret = newfile_is_region(t->path);
+	if (ret < 0)
+		return say(t, ret, "cannot be looked at");
+	return ret ? say(t, -EINVAL,
+			 "is a region, which is never replaced: name another")
+		   : 0;
 }
 
 /* May what is there, if anything, be replaced? */
@@ -212,7 +179,7 @@ int target_open(struct target *t, const char *path, const struct output *out,
 		t->temp = NULL;
 		return -ENOMEM;
 	}
-	catch_signals(on_signal);
+	newfile_catch_signals();
 	if (out->target != OUTPUT_DIR)
 		t->fd = mkostemp(t->temp, O_CLOEXEC);
 	else if (mkdtemp(t->temp))
@@ -224,27 +191,14 @@ int target_open(struct target *t, const char *path, const struct output *out,
 		strerror(-ret));
 	free(t->temp);
 	t->temp = NULL;
-	catch_signals(SIG_DFL);
+	newfile_release_signals();
 	return ret;
-}
-
-/* For a file: only while nothing has that name. */
-static int take_free_name(const struct target *t)
-{
-	if (!renameat2(AT_FDCWD, t->temp, AT_FDCWD, t->path, RENAME_NOREPLACE))
-		return 0;
-	if (errno != EINVAL && errno != ENOSYS)
-		return -errno;
-	/* File systems that cannot: a link never replaces either. */
-	if (link(t->temp, t->path))
-		return -errno;
-	return unlink(t->temp) ? -errno : 0;
 }
 
 static int take_name(const struct target *t)
 {
 	if (t->out->target != OUTPUT_DIR && !t->force)
-		return take_free_name(t);
+		return newfile_take_free(t->temp, t->path);
 	/* It may have taken long: a region may have come there. */
 	if (t->out->target != OUTPUT_DIR && check_there(t))
 		return -EEXIST;
@@ -268,7 +222,7 @@ int target_close(struct target *t, bool ok)
 		return 0;
 	if (close(t->fd))
 		ret = -errno;
-	ok = ok && !caught;
+	ok = ok && !newfile_signal();
 	if (ok && !ret)
 		ret = take_name(t);
 	if (ret)
@@ -279,8 +233,6 @@ int target_close(struct target *t, bool ok)
 			   t->out->target == OUTPUT_DIR, LEVELS);
 	free(t->temp);
 	t->temp = NULL;
-	catch_signals(SIG_DFL);
-	if (caught)
-		raise(caught);
+	newfile_release_signals();
 	return ret;
 }

@@ -3,6 +3,7 @@
 """Formats for other tools: where dlog-read writes them, and when not."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -124,7 +125,8 @@ def a_signal():
     g = region('size 33554432\nrings 1\nboot x\nfill 400000 6 0 %s\n'
                'status 4 9\n' % ('line ' * 10))
     for name in DIRECTORIES + ('json',):
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP,
+                       signal.SIGPIPE):
             same(interrupted(number, '-o', name, '-w', path('out'), g),
                  (-number, []))
     # one that is ignored stays so
@@ -155,6 +157,19 @@ def a_full_disk():
         if r.code == 77:
             skip('no tmpfs: ' + r.err)
         fails(r, 2, 'No space left')
+
+
+@case
+def a_limited_file():
+    """Beyond the limit of a file's size it is an error, too: no signal."""
+    g = region('size 4194304\nrings 1\nboot x\nfill 30000 6 0 %s\n'
+               'status 4 9\n' % ('line ' * 10))
+    for name in DIRECTORIES + ('export', 'json', 'text'):
+        r = run(READ, '-o', name, '-w', path('out'), g,
+                preexec_fn=lambda: resource.setrlimit(
+                    resource.RLIMIT_FSIZE, (256 << 10, 256 << 10)))
+        fails(r, 2, 'File too large')
+        same(os.listdir(path('')), ['guest.img'])
 
 
 if __name__ == '__main__':

@@ -19,10 +19,11 @@ import cli  # noqa: E402 (needs the path above)
 from cli import case, fails, objects, read, same  # noqa: E402
 from lib.case import main  # noqa: E402 (cli.py knows the path)
 from ramoops_area import (HEADER, LINUX_6_1, SIG, Zone,  # noqa: E402
-                          area, call, dump, room)
+                          area, call, dump, parity_of, room)
 
 RECORD, CONSOLE, FTRACE, PMSG = 0x4000, 0x8000, 0x2000, 0x2000
 KERNEL = 0xffffffff81000000
+LOOKS_LIKE = 1135       # found by trying
 
 
 def line(n, step=0.001, text='line number %d, and that is all of it'):
@@ -519,6 +520,24 @@ def a_kernel_without_times():
           for n in range(2001 - len(e), 2000)])
     same(doubts(e), ['torn'] + [None] * (len(e) - 2) + ['stale'])
     assert room(CONSOLE) > 30000
+
+
+@case
+def parity_that_looks_like_a_header():
+    """The parity of a dump's last block ends with what could be the signature
+    of ftrace's zones in some kernel, and zeros are behind it."""
+    lines = numbers(100) + ['[    5.200000] number %05d' % LOOKS_LIKE]
+    full = dump(RECORD, 1000, lines, 16)
+    last = full.fill // 128 * 128
+    sig, = struct.unpack('<I', parity_of(
+        bytes(full.data[last:last + 128]), 16)[-4:])
+    assert 0x030000 <= sig ^ SIG < 0x200000, hex(sig)
+    path = save(area(full, *empty_dumps(3, 16), Zone(CONSOLE, 16),
+                     calls(0, 20, parity=16), calls(1, 20, parity=16)))
+    found = objects('-q', path)
+    same(shown(ring(found, 0)), lines)
+    same(len(ring(found, 3)), 40)
+    same(set(doubts(found)), {None})
 
 
 if __name__ == '__main__':

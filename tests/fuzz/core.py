@@ -10,26 +10,18 @@ nothing and one line that says why.  Relies on `make asan`.
 
 import os
 import random
-import shutil
 import socket
 import struct
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 
 sys.dont_write_bytecode = True
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(os.path.dirname(HERE), 'scenarios'))
 
-from lib.case import case, main  # noqa: E402 (needs the path above)
-from lib.guest import Guest  # noqa: E402
-from lib.ramfile import Ram  # noqa: E402
+import sanitized  # noqa: E402 (no bytecode)
+from lib.case import case, main  # noqa: E402 (sanitized makes it found)
+from lib.ramfile import Ram, in_file  # noqa: E402
 
-TREE = os.path.dirname(os.path.dirname(HERE))
-BUILD = os.path.join(TREE, os.environ.get('DLOG_BUILD') or 'build')
-CORE = os.path.join(BUILD, 'asan/bin/dlog-core')
 PAGE = 4096
 SIZE = 192 << 20
 SOON = 60       # s, with sanitizers on a busy machine
@@ -39,13 +31,10 @@ def run(folder, *args):
     """Its exit status; what it left must fit that."""
     out = os.path.join(folder, 'core')
     start = time.monotonic()
-    done = subprocess.run([CORE, '-q', *args, os.path.join(folder, 'ram'), out],
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          timeout=SOON,
-                          env=dict(os.environ, ASAN_OPTIONS='exitcode=99',
-                                   UBSAN_OPTIONS='exitcode=99'))
+    done = sanitized.run(sanitized.CORE, '-q', *args,
+                         os.path.join(folder, 'ram'), out, status=(0, 1),
+                         timeout=SOON)
     said = done.stderr.decode(errors='replace')
-    assert done.returncode in (0, 1), (args, done.returncode, said)
     assert done.stdout == b'' and said.count('\n') == done.returncode, said
     left = [n for n in os.listdir(folder) if n.startswith('core')]
     assert left == ['core'] * (not done.returncode), (left, said)
@@ -136,13 +125,9 @@ def vmemmap_of(ram):
 @case
 def damaged_memory():
     rng = random.Random(6)
-    folder = tempfile.mkdtemp(prefix='dlog-fuzz-')
-    path = os.path.join(folder, 'ram')
-    try:
-        with Guest(machine='pc,memory-backend=ram', mem='192M', qemu_args=[
-                '-object', 'memory-backend-file,id=ram,share=on,size=192M,'
-                'mem-path=' + path]) as guest:
-            guest.kill9()
+    with in_file(mem='192M', firmware='pvh') as (guest, path):
+        guest.kill9()
+        folder = os.path.dirname(path)
         with Ram(path) as ram:
             for name in ('_stext', 'prb', 'mem_section'):
                 ram.find(ram.symbol(name))
@@ -164,8 +149,6 @@ def damaged_memory():
             assert worked >= 10, worked
             assert run(folder, '--kernel-only')[0] == 0
             peers_that_lie(folder, rng)
-    finally:
-        shutil.rmtree(folder)
 
 
 # ---- registers ----

@@ -6,7 +6,6 @@ UBSan; what comes out is read by those tools, without an error.
 Relies on `make asan`, tests/fuzz/mutate.c for the damage, and babeltrace2.
 """
 
-import gzip
 import os
 import shutil
 import subprocess
@@ -14,25 +13,15 @@ import sys
 import tempfile
 
 sys.dont_write_bytecode = True
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(os.path.dirname(HERE), 'scenarios'))
 
-from lib.case import case, main, skip  # noqa: E402 (needs the path above)
-
-TREE = os.path.dirname(os.path.dirname(HERE))
-BUILD = os.path.join(TREE, os.environ.get('DLOG_BUILD') or 'build')
-READ = os.path.join(BUILD, 'asan/bin/dlog-read')
+from sanitized import (BUILD, READ, file_of, mutate, run,  # noqa: E402
+                       unpacked)
+from lib.case import case, main, skip  # noqa: E402
 
 
 def read(*args):
     """dlog-read's output, None if it refused the file."""
-    out = subprocess.run([READ, *args], stdout=subprocess.PIPE,
-                         stderr=subprocess.PIPE,
-                         env=dict(os.environ, LC_ALL='C.UTF-8',
-                                  ASAN_OPTIONS='exitcode=99',
-                                  UBSAN_OPTIONS='exitcode=99'))
-    assert out.returncode in (0, 2), (args, out.returncode,
-                                      out.stderr.decode(errors='replace'))
+    out = run(READ, *args, status=(0, 2))
     assert out.returncode or not out.stderr or b'superblock' in out.stderr \
         or b'no guest' in out.stderr, out.stderr
     return None if out.returncode else out.stdout
@@ -96,9 +85,8 @@ def damage(count, seed, *files):
     if not shutil.which('babeltrace2'):
         skip('babeltrace2 is not installed')
     with tempfile.TemporaryDirectory(prefix='dlog-fuzz-') as folder:
-        subprocess.run([os.path.join(BUILD, 'tests/mutate.asan'),
-                        '--count=%d' % count, '--seed=%d' % seed,
-                        '--keep=' + folder, *files], check=True)
+        mutate('mutate', '--count=%d' % count, '--seed=%d' % seed,
+               '--keep=' + folder, *files)
         read_any = 0
         for i in range(1, count + 1):
             region = os.path.join(folder, str(i))
@@ -115,11 +103,8 @@ def damage(count, seed, *files):
 
 
 def real(count, seed):
-    with gzip.open(os.path.join(HERE, 'real.img.gz')) as f, \
-            tempfile.NamedTemporaryFile() as region:
-        region.write(f.read())
-        region.flush()
-        damage(count, seed, region.name)
+    with file_of(unpacked('real')) as region:
+        damage(count, seed, region)
 
 
 @case(timeout=300)

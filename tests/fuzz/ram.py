@@ -9,34 +9,21 @@ and on mutate_ram.c for the damage.
 import json
 import os
 import struct
-import subprocess
 import sys
 import tempfile
 
 sys.dont_write_bytecode = True
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, HERE)
-sys.path.insert(0, os.path.join(os.path.dirname(HERE), 'scenarios'))
 
-from lib.case import case, main  # noqa: E402 (needs the path above)
-from lib.guest import Guest  # noqa: E402
-from lib.ramfile import Ram  # noqa: E402
+import sanitized  # noqa: E402 (no bytecode)
+from sanitized import READ, file_of  # noqa: E402
+from lib.case import case, main  # noqa: E402 (sanitized makes it found)
+from lib.ramfile import Ram, in_file  # noqa: E402
 import ramimage  # noqa: E402
 from ramimage import COMMITTED, RESERVED, Image  # noqa: E402
 
-TREE = os.path.dirname(os.path.dirname(HERE))
-BUILD = os.path.join(TREE, os.environ.get('DLOG_BUILD') or 'build')
-READ = os.path.join(BUILD, 'asan/bin/dlog-read')
-
 
 def read(*args, status=0):
-    done = subprocess.run([READ, '--source', 'ram', *args],
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          timeout=60,
-                          env=dict(os.environ, LC_ALL='C.UTF-8',
-                                   ASAN_OPTIONS='exitcode=99',
-                                   UBSAN_OPTIONS='exitcode=99'))
-    assert done.returncode == status, (done.returncode, done.stderr.decode())
+    done = sanitized.run(READ, '--source', 'ram', *args, status=(status,))
     return (done.stderr if status else done.stdout).decode()
 
 
@@ -100,11 +87,9 @@ def a_file_full_of_kernels():
             % (text + root, text + 0x3000)).encode()
     for copy in range(at + ramimage.PAGE, size, ramimage.PAGE):
         mem[copy:copy + len(info)] = info
-    with tempfile.NamedTemporaryFile() as f:
-        f.write(mem)
-        f.flush()
+    with file_of(mem) as f:
         began = os.times()
-        read(f.name, status=2)
+        read(f, status=2)
         now = os.times()
         took = (now.children_user + now.children_system -
                 began.children_user - began.children_system)
@@ -160,17 +145,14 @@ def the_last_of_two_kernels():
     b.say(6, 1000, 1, b'of b')
     low = slice(ramimage.LAST, ramimage.LAST + ramimage.PAGE)
     for last, text, at in ((a, 'of a', ramimage.SIZE), (b, 'of b', 0)):
-        with tempfile.NamedTemporaryFile() as f:
-            mem = a.mem + b.mem
-            mem[low] = last.mem[low]
-            f.write(mem)
-            f.flush()
-            assert text in read(f.name) and read(f.name).count('\n') == 1
-            stats = read('--stats', f.name)
+        mem = a.mem + b.mem
+        mem[low] = last.mem[low]
+        with file_of(mem) as f:
+            assert text in read(f) and read(f).count('\n') == 1
+            stats = read('--stats', f)
             option = 'vmcoreinfo=%#x' % (at + ramimage.INFO)
             assert option in stats, stats
-            done = subprocess.run([READ, '--source', 'ram,' + option, f.name],
-                                  stdout=subprocess.PIPE, check=True)
+            done = sanitized.run(READ, '--source', 'ram,' + option, f)
             assert (b'of a' if last is b else b'of b') in done.stdout
 
 
@@ -204,24 +186,16 @@ def texts_that_overlap():
 
 @case
 def no_kernel_at_all():
-    with tempfile.NamedTemporaryFile() as f:
-        for data in (b'', b'OSRELEASE=6.1\n', b'OSRELEASE=6.1\n' * 100000,
-                     struct.pack('<III', 11, 4096, 0) + b'VMCOREINFO\0\0'
-                     b'OSRELEASE='):
-            f.seek(0)
-            f.truncate()
-            f.write(data)
-            f.flush()
-            assert 'VMCOREINFO' in read(f.name, status=2), data[:20]
+    for data in (b'', b'OSRELEASE=6.1\n', b'OSRELEASE=6.1\n' * 100000,
+                 struct.pack('<III', 11, 4096, 0) + b'VMCOREINFO\0\0'
+                 b'OSRELEASE='):
+        with file_of(data) as f:
+            assert 'VMCOREINFO' in read(f, status=2), data[:20]
 
 
 def mutate(path, parts, count, seed):
-    done = subprocess.run(
-        [os.path.join(BUILD, 'asan/tests/mutate_ram'), '--count=%d' % count,
-         '--seed=%d' % seed, path, *('%d:%d' % part for part in parts)],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    print(done.stdout.decode(errors='replace')[-4000:])
-    assert done.returncode == 0, 'status %d' % done.returncode
+    sanitized.mutate('mutate_ram', '--count=%d' % count, '--seed=%d' % seed,
+                     path, *('%d:%d' % part for part in parts))
 
 
 def mutate_made(count, seed, **args):
@@ -246,16 +220,13 @@ def many_made_ones():
 
 @case(long=True, timeout=3600)
 def real_ones():
-    with tempfile.NamedTemporaryFile() as f:
-        with Guest(kernel='6.1', machine='pc,memory-backend=ram', mem='128M',
-                   qemu_args=['-object', 'memory-backend-file,id=ram,'
-                              'size=128M,share=on,mem-path=' + f.name]) as g:
-            g.kill9()
-        with Ram(f.name) as ram:
+    with in_file(mem='128M', firmware='pvh') as (guest, path):
+        guest.kill9()
+        with Ram(path) as ram:
             parts = list(ram.log().values())
             parts += [(table, ramimage.PAGE) for table in ram.tables]
             parts += [(at, ramimage.PAGE - 24) for at in ram.info_at]
-        mutate(f.name, parts, 1000, 5)
+        mutate(path, parts, 1000, 5)
 
 
 if __name__ == '__main__':

@@ -3,11 +3,10 @@
 """Random damage to ramoops areas, a real guest's and made ones, under ASan and
 UBSan; and files that would take too long if reading them were not linear.
 
-Relies on build/tests/mutate_stock.asan (make asan), ramoops.img.gz (see
-mkramoops) and tests/cli/ramoops_area.py.
+Relies on `make asan`, ramoops.img.gz (see mkramoops) and
+tests/cli/ramoops_area.py.
 """
 
-import gzip
 import os
 import random
 import resource
@@ -17,17 +16,13 @@ import sys
 import tempfile
 
 sys.dont_write_bytecode = True
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(os.path.dirname(HERE), 'scenarios'))
-sys.path.insert(0, os.path.join(os.path.dirname(HERE), 'cli'))
 
-from lib.case import case, main  # noqa: E402 (needs the path above)
+import sanitized  # noqa: E402 (no bytecode)
+from sanitized import file_of, mutate, unpacked  # noqa: E402
+from cli import READ  # noqa: E402 (sanitized makes it found)
+from lib.case import case, main  # noqa: E402
 from ramoops_area import (LINUX_6_1, SIG, Zone, area, call,  # noqa: E402
                           dump)
-
-TREE = os.path.dirname(os.path.dirname(HERE))
-BUILD = os.path.join(TREE, os.environ.get('DLOG_BUILD') or 'build')
-READ = os.path.join(BUILD, 'bin/dlog-read')
 
 
 def made(parity):
@@ -47,20 +42,14 @@ def made(parity):
                 console, ftrace, pmsg)
 
 
-def mutate(count, seed):
+def many(count, seed):
     with tempfile.TemporaryDirectory(prefix='dlog-fuzz-') as folder:
-        with gzip.open(os.path.join(HERE, 'ramoops.img.gz')) as f:
-            areas = [f.read(), made(0), made(16)]
         files = []
-        for n, data in enumerate(areas):
+        for n, data in enumerate((unpacked('ramoops'), made(0), made(16))):
             files.append(os.path.join(folder, str(n)))
             with open(files[-1], 'wb') as f:
                 f.write(data)
-        done = subprocess.run([os.path.join(BUILD, 'tests/mutate_stock.asan'),
-                               'ramoops', str(count), str(seed), *files],
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    print(done.stdout.decode(errors='replace')[-4000:])
-    assert done.returncode == 0, 'status %d' % done.returncode
+        mutate('mutate_stock', 'ramoops', str(count), str(seed), *files)
 
 
 @case
@@ -68,32 +57,21 @@ def small_files():
     """Zones without room for a header, a byte of data, their parity."""
     head = struct.pack('<III', SIG, 0, 0)
     full = struct.pack('<III', SIG, 1, 1)
-    with tempfile.NamedTemporaryFile() as f:
-        for before in (0, 2, 10, 12, 14):
-            for behind in (0, 1, 2, 15, 17, 29):
-                f.seek(0)
-                f.truncate()
-                f.write(b'\xff' * before + head + full + b'\xee' * behind)
-                f.flush()
+    for before in (0, 2, 10, 12, 14):
+        for behind in (0, 1, 2, 15, 17, 29):
+            with file_of(b'\xff' * before + head + full +
+                         b'\xee' * behind) as f:
                 for ecc in '', ',ecc=0', ',ecc=1', ',ecc=127':
-                    out = subprocess.run(
-                        [os.path.join(BUILD, 'asan/bin/dlog-read'),
-                         '--source', 'ramoops' + ecc, f.name],
-                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                        env=dict(os.environ, ASAN_OPTIONS='exitcode=99',
-                                 UBSAN_OPTIONS='exitcode=99'))
-                    assert out.returncode in (0, 2), (
-                        before, behind, ecc, out.stdout.decode())
+                    sanitized.run(sanitized.READ, '--source', 'ramoops' + ecc,
+                                  f, status=(0, 2))
 
 
 def cpu(data, *options):
     """Seconds of CPU to read it."""
-    with tempfile.NamedTemporaryFile() as f:
-        f.write(data)
-        f.flush()
+    with file_of(data) as f:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         for what in (['-o', 'json'], ['--stats'], ['--list-boots']):
-            out = subprocess.run([READ, *what, *options, f.name],
+            out = subprocess.run([READ, *what, *options, f],
                                  stdout=subprocess.PIPE,
                                  stderr=subprocess.PIPE, timeout=250)
             assert out.returncode in (0, 2), out.returncode
@@ -133,12 +111,12 @@ def quadratic(size):
 
 @case
 def damage():
-    mutate(250, 1)
+    many(250, 1)
 
 
 @case(long=True, timeout=7200)
 def a_hundred_thousand():
-    mutate(100000, 2)
+    many(100000, 2)
 
 
 @case

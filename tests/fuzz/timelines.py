@@ -6,7 +6,6 @@ UBSan: no crash, what comes out is well formed, and each record is in it once.
 Relies on build/asan (make asan) and real.img.gz.
 """
 
-import gzip
 import json
 import os
 import random
@@ -16,26 +15,21 @@ import sys
 import tempfile
 
 sys.dont_write_bytecode = True
-HERE = os.path.dirname(os.path.abspath(__file__))
-TESTS = os.path.dirname(HERE)
-sys.path.insert(0, os.path.join(TESTS, 'scenarios'))
-sys.path.insert(0, os.path.join(TESTS, 'cli'))
 
-import ftrace  # noqa: E402 (needs the path above)
+import sanitized  # noqa: E402 (no bytecode)
+from sanitized import READ, mutate  # noqa: E402
+import ftrace  # noqa: E402 (of tests/cli: sanitized makes it found)
 import perfetto  # noqa: E402
-from cli import BUILD, MKREGION  # noqa: E402
+from cli import MKREGION  # noqa: E402
 from lib.case import case, main  # noqa: E402
 
-READ = os.path.join(BUILD, 'asan', 'bin', 'dlog-read')
-MUTATE = os.path.join(BUILD, 'tests', 'mutate')
 DATA = re.compile(rb'<script id="data" type="application/json">(.*?)</script>',
                   re.S)
 
 
 def real(path):
-    with gzip.open(os.path.join(HERE, 'real.img.gz')) as f, \
-            open(path, 'wb') as to:
-        to.write(f.read())
+    with open(path, 'wb') as to:
+        to.write(sanitized.unpacked('real'))
 
 
 def events(path):
@@ -56,19 +50,14 @@ def events(path):
 
 
 def run(output, region):
-    done = subprocess.run([READ, '-q', '-n', 'all', '-o', output, region],
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          timeout=60)
-    assert done.returncode in (0, 2), (region, done.returncode,
-                                       done.stderr.decode()[-3000:])
+    done = sanitized.run(READ, '-q', '-n', 'all', '-o', output, region,
+                         status=(0, 2))
     return done.stdout if not done.returncode else b''
 
 
 def records(region):
     """How many there are in the latest boot; None: not readable."""
-    done = subprocess.run([READ, '-q', '-b', '-o', 'json', region],
-                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                          timeout=60)
+    done = sanitized.run(READ, '-q', '-b', '-o', 'json', region, status=(0, 2))
     return None if done.returncode else done.stdout.count(b'\n')
 
 
@@ -77,8 +66,8 @@ def through(make, count, seed):
     with tempfile.TemporaryDirectory(prefix='dlog-fuzz-') as home:
         base = os.path.join(home, 'base')
         make(base)
-        subprocess.run([MUTATE, '--count=%d' % count, '--seed=%d' % seed,
-                        '--keep=' + home, base], check=True)
+        mutate('mutate', '--count=%d' % count, '--seed=%d' % seed,
+               '--keep=' + home, base)
         for n in range(1, count + 1):
             region = os.path.join(home, str(n))
             want = records(region)

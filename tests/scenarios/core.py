@@ -17,7 +17,6 @@ import stat
 import struct
 import subprocess
 import sys
-import tempfile
 import time
 import zlib
 
@@ -26,8 +25,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from lib import image  # noqa: E402 (needs the path above)
 from lib.case import case, main, skip, until  # noqa: E402
-from lib.guest import Guest  # noqa: E402
-from lib.ramfile import Ram  # noqa: E402
+from lib.ramfile import Ram, in_file  # noqa: E402
 from lib.world import BIN, World, tool  # noqa: E402
 
 PAGE = 4096
@@ -61,19 +59,10 @@ print("@@" + json.dumps(found))
 
 
 @contextlib.contextmanager
-def guest_in_file(kernel='6.1', firmware='seabios', mem='256M', smp=2, **more):
+def guest_in_file(**more):
     """A guest, the folder of its RAM file, and a QMP socket there."""
-    folder = tempfile.mkdtemp(prefix='dlog-core-')
-    args = ['-object', 'memory-backend-file,id=ram,share=on,size=%s,mem-path=%s'
-            % (mem, os.path.join(folder, 'ram')), '-qmp', 'unix:%s,server=on,'
-            'wait=off' % os.path.join(folder, 'qmp')]
-    try:
-        with Guest(kernel=kernel, machine='pc,memory-backend=ram', mem=mem,
-                   firmware=firmware, smp=smp, qemu_args=args,
-                   **more) as guest:
-            yield guest, folder
-    finally:
-        shutil.rmtree(folder)
+    with in_file(qmp=True, **more) as (guest, ram):
+        yield guest, os.path.dirname(ram)
 
 
 def core(folder, name, *args):
@@ -541,38 +530,31 @@ def crash_and_drgn_answer():
 @case(long=True)
 def registers_of_a_panic_from_the_region():
     """The driver's snapshots, of this boot alone."""
-    folder = tempfile.mkdtemp(prefix='dlog-core-')
-    ram = os.path.join(folder, 'ram')
-    try:
-        with World(machine='pc,memory-backend=ram', mem='256M',
-                   firmware='seabios', qemu_args=[
-                       '-object', 'memory-backend-file,id=ram,share=on,'
-                       'size=256M,mem-path=' + ram]) as w:
-            boot = w.load_driver()
-            w.guest.sh_nowait('echo c > /proc/sysrq-trigger')
-            until('panic', lambda: w.status() == 'panic', 60)
-            time.sleep(1)
-            w.guest.kill9()
-            path, said = core(folder, 'core', '--regs', w.region)
-            assert 'boot %d' % boot in said and '2 CPUs' in said, said
-            shown = [json.loads(line) for line in tool(
-                'dlog-read', '--regs', '-o', 'json', w.region).splitlines()]
-            seen = gdb(path)['threads']
-            assert len(seen) == 2, seen
-            for thread, regs in zip(seen, shown):
-                # rip is the 16th word of pr_reg, which is at 112.
-                rip, = struct.unpack_from('<Q', bytes.fromhex(
-                    regs['prstatus']), 112 + 16 * 8)
-                assert thread['rip'] == rip, (thread, regs)
-            other = os.path.join(folder, 'other.img')
-            tool('dlog-create', '-q', other)
-            done = subprocess.run(
-                [os.path.join(BIN, 'dlog-core'), '--regs', other, ram],
-                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-            assert done.returncode == 1, done
-            assert b'knows nothing of the boot' in done.stderr, done
-    finally:
-        shutil.rmtree(folder)
+    with in_file(World) as (w, ram):
+        folder = os.path.dirname(ram)
+        boot = w.load_driver()
+        w.guest.sh_nowait('echo c > /proc/sysrq-trigger')
+        until('panic', lambda: w.status() == 'panic', 60)
+        time.sleep(1)
+        w.guest.kill9()
+        path, said = core(folder, 'core', '--regs', w.region)
+        assert 'boot %d' % boot in said and '2 CPUs' in said, said
+        shown = [json.loads(line) for line in tool(
+            'dlog-read', '--regs', '-o', 'json', w.region).splitlines()]
+        seen = gdb(path)['threads']
+        assert len(seen) == 2, seen
+        for thread, regs in zip(seen, shown):
+            # rip is the 16th word of pr_reg, which is at 112.
+            rip, = struct.unpack_from('<Q', bytes.fromhex(
+                regs['prstatus']), 112 + 16 * 8)
+            assert thread['rip'] == rip, (thread, regs)
+        other = os.path.join(folder, 'other.img')
+        tool('dlog-create', '-q', other)
+        done = subprocess.run(
+            [os.path.join(BIN, 'dlog-core'), '--regs', other, ram],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert done.returncode == 1, done
+        assert b'knows nothing of the boot' in done.stderr, done
 
 
 if __name__ == '__main__':

@@ -10,10 +10,8 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 
@@ -21,8 +19,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from lib.case import case, main, until  # noqa: E402 (needs the path above)
-from lib.guest import Guest  # noqa: E402
-from lib.ramfile import PAGE, Ram  # noqa: E402
+from lib.ramfile import PAGE, Ram, in_file  # noqa: E402
 from lib.world import BIN, World, tool  # noqa: E402
 
 GIB = 1 << 30
@@ -37,26 +34,6 @@ while [ $n -lt 2500 ]; do
 	echo "<$((n % 8))>line $n $a" > /dev/kmsg
 done
 '''
-
-
-def backend(path, size):
-    return ['-object', 'memory-backend-file,id=ram,mem-path=%s,size=%s,'
-            'share=on' % (path, size)]
-
-
-@contextlib.contextmanager
-def guest_in_file(kernel='6.1', machine='pc', firmware='seabios', mem='256M',
-                  **more):
-    """A guest and the file that is its RAM."""
-    folder = tempfile.mkdtemp(prefix='dlog-ram-')
-    path = os.path.join(folder, 'ram')
-    try:
-        with Guest(kernel=kernel, machine=machine + ',memory-backend=ram',
-                   firmware=firmware, mem=mem, qemu_args=backend(path, mem),
-                   **more) as guest:
-            yield guest, path
-    finally:
-        shutil.rmtree(folder)
 
 
 def dmesg(path, *args):
@@ -223,7 +200,7 @@ def every_page(path):
 
 @case
 def dmesg_of_6_1_and_every_damaged_page():
-    with guest_in_file() as (guest, path):
+    with in_file() as (guest, path):
         theirs = last_words(guest, flood=True)
         version = guest.must('cat /proc/version').strip()
         guest.kill9()
@@ -234,7 +211,8 @@ def dmesg_of_6_1_and_every_damaged_page():
 
 @case(long=True)
 def dmesg_of_6_12_on_q35_with_ovmf_and_two_ranges():
-    with guest_in_file('6.12', 'q35', 'ovmf', '3G') as (guest, path):
+    with in_file(kernel='6.12', machine='q35', firmware='ovmf',
+                 mem='3G') as (guest, path):
         theirs = last_words(guest, flood=True)
         guest.kill9()
         same(dmesg(path), theirs)
@@ -244,7 +222,7 @@ def dmesg_of_6_12_on_q35_with_ovmf_and_two_ranges():
 
 @case(long=True)
 def two_ranges_on_pc_and_a_second_boot():
-    with guest_in_file(mem='4G') as (guest, path):
+    with in_file(mem='4G') as (guest, path):
         guest.must('echo "of the first boot" > /dev/kmsg')
         before = until('the log', lambda: dmesg(path))
         first = guest.must('dmesg -x')
@@ -269,7 +247,7 @@ def two_ranges_on_pc_and_a_second_boot():
 @case(long=True)
 def five_levels():
     # And a log that is not part of the kernel's image.
-    with guest_in_file(cpu='max', append='log_buf_len=16M') as (guest, path):
+    with in_file(cpu='max', append='log_buf_len=16M') as (guest, path):
         assert ' la57' in guest.must('cat /proc/cpuinfo')
         theirs = last_words(guest)
         guest.kill9()
@@ -282,8 +260,8 @@ KEXEC = 'kexec -s %s /boot/bzImage --initrd=/boot/initrd --reuse-cmdline'
 
 @case(long=True)
 def kexec_and_a_crash_kernel_in_waiting():
-    with guest_in_file(mem='768M', append='crashkernel=256M',
-                       kexec=True) as (guest, path):
+    with in_file(mem='768M', append='crashkernel=256M',
+                 kexec=True) as (guest, path):
         guest.must(KEXEC % '-p')
         assert guest.must('cat /sys/kernel/kexec_crash_loaded').strip() == '1'
         theirs = last_words(guest)
@@ -301,8 +279,8 @@ def kexec_and_a_crash_kernel_in_waiting():
 @case(long=True)
 def crashed_and_a_crash_kernel_runs():
     """Who crashed is of more interest than who is there to save it."""
-    with guest_in_file(mem='768M', append='crashkernel=256M',
-                       kexec=True) as (guest, path):
+    with in_file(mem='768M', append='crashkernel=256M',
+                 kexec=True) as (guest, path):
         guest.must(KEXEC % '-p')
         theirs = last_words(guest)
         guest.sh_nowait('echo c > /proc/sysrq-trigger')
@@ -320,28 +298,22 @@ def crashed_and_a_crash_kernel_runs():
 @case(long=True)
 def hung_and_paused():
     """The test module is there to hang the guest, nothing else."""
-    folder = tempfile.mkdtemp(prefix='dlog-ram-')
-    path = os.path.join(folder, 'ram')
-    try:
-        with World(machine='pc,memory-backend=ram', firmware='seabios',
-                   mem='256M', qemu_args=backend(path, '256M')) as w:
-            w.load_driver()
-            w.load_test()
-            theirs = last_words(w.guest)
-            w.guest.stop()
-            same(dmesg(path), theirs)
-            w.guest.cont()
-            w.die('hang-all')
-            time.sleep(3)
-            assert w.guest.qmp('query-status')['status'] == 'running'
-            same(dmesg(path), theirs)
-    finally:
-        shutil.rmtree(folder)
+    with in_file(World) as (w, path):
+        w.load_driver()
+        w.load_test()
+        theirs = last_words(w.guest)
+        w.guest.stop()
+        same(dmesg(path), theirs)
+        w.guest.cont()
+        w.die('hang-all')
+        time.sleep(3)
+        assert w.guest.qmp('query-status')['status'] == 'running'
+        same(dmesg(path), theirs)
 
 
 @case(long=True)
 def follow_shows_a_line_at_once():
-    with guest_in_file() as (guest, path):
+    with in_file() as (guest, path):
         guest.must('echo on > /proc/sys/kernel/printk_devkmsg')
         reader = subprocess.Popen(
             [os.path.join(BIN, 'dlog-read'), '-f', '-n', '0', path],

@@ -16,7 +16,6 @@ import json
 import os
 import random
 import re
-import shutil
 import struct
 import subprocess
 import sys
@@ -26,9 +25,8 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from lib.case import case, main, until  # noqa: E402 (needs the path above)
-from lib.guest import Guest  # noqa: E402
 from lib.image import Kernel  # noqa: E402
-from lib.ramfile import Ram  # noqa: E402
+from lib.ramfile import Ram, in_file  # noqa: E402
 from lib.world import BUILD, tool as program  # noqa: E402
 
 RAMQUERY = os.path.join(BUILD, 'tests', 'ramquery')
@@ -96,31 +94,23 @@ def dead_guest(kernel='6.1', firmware='pvh',
                symbols="awk 'NR % 61 == 0 || NF > 3'"):
     """(RAM file, Told, console, registers) of a guest that panicked in an
     interrupt and whose QEMU was killed then."""
-    folder = tempfile.mkdtemp(prefix='dlog-ram-')
-    path = os.path.join(folder, 'ram')
-    try:
-        with Guest(kernel=kernel, firmware=firmware,
-                   machine='pc,memory-backend=ram', mem='256M',
-                   qemu_args=['-object', 'memory-backend-file,id=ram,size=256M,'
-                              'share=on,mem-path=' + path],
-                   files={'/zoo': os.path.join(BUILD, 'tests', 'zoo')},
-                   modules=['uhid']) as guest:
-            guest.must('modprobe uhid && echo 1 > /proc/sys/kernel/sysrq && '
-                       'setsid /zoo spin < /dev/null')
-            told = Told(guest, symbols)
-            guest.qmp('send-key', keys=[{'type': 'qcode', 'data': key}
-                                        for key in ('alt', 'sysrq', 'c')])
-            guest.wait_for('end Kernel panic', 60)
-            # The other CPU may be on its way into its last halt.
-            until('the other CPU has halted',
-                  lambda: 'HLT=1' in registers(guest))
-            guest.stop()
-            regs = registers(guest)
-            console = guest.console()
-            guest.kill9()
+    with in_file(kernel=kernel, firmware=firmware,
+                 files={'/zoo': os.path.join(BUILD, 'tests', 'zoo')},
+                 modules=['uhid']) as (guest, path):
+        guest.must('modprobe uhid && echo 1 > /proc/sys/kernel/sysrq && '
+                   'setsid /zoo spin < /dev/null')
+        told = Told(guest, symbols)
+        guest.qmp('send-key', keys=[{'type': 'qcode', 'data': key}
+                                    for key in ('alt', 'sysrq', 'c')])
+        guest.wait_for('end Kernel panic', 60)
+        # The other CPU may be on its way into its last halt.
+        until('the other CPU has halted',
+              lambda: 'HLT=1' in registers(guest))
+        guest.stop()
+        regs = registers(guest)
+        console = guest.console()
+        guest.kill9()
         yield path, told, console, regs
-    finally:
-        shutil.rmtree(folder)
 
 
 def registers(guest):

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "../core.h"
+#include "newfile.h"
 
 #define SHOW_NS 200000000u
 
@@ -108,7 +109,7 @@ static int read_all(struct job *job, uint64_t off, size_t len,
 	while (len) {
 		ssize_t n = pread(job->fd, to, len, (off_t)off);
 
-		if (n < 0 && errno == EINTR && !core_signal)
+		if (n < 0 && errno == EINTR && !newfile_signal())
 			continue;
 		if (n < 0)
 			return fail(err, -errno, "Cannot read %s: %s.",
@@ -133,7 +134,7 @@ int64_t copy_read(struct job *job, size_t i, uint64_t at, bool *hole,
 	int ret;
 
 	*hole = false;
-	if (core_signal)
+	if (newfile_signal())
 		return fail(err, -EINTR, "Interrupted; nothing is left.");
 	if (!left)
 		return 0;

@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "../core.h"
+#include "newfile.h"
 
 #define STRUCTS 64u /* read at once: a page of them, mostly */
 #define STRUCT_MAX 256u
@@ -256,7 +257,7 @@ static int look_at_range(struct walk *w, size_t i, const struct plan_part *r,
 		return fail(err, -ENOMEM, "No memory for a map of the pages.");
 	w->free_left = 0;
 	for (uint64_t p = 0; p < pages; p += STRUCTS) {
-		if (core_signal)
+		if (newfile_signal())
 			return fail(err, -EINTR, "Interrupted.");
 		look_at(w, i, p, r->phys / PAGE + p,
 			pages - p < STRUCTS ? pages - p : STRUCTS);

@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "../core.h"
-#include "dlog_abi.h"
+#include "newfile.h"
 
 static int out_why(const struct out *o, int ret, struct dlog_error *err)
 {
@@ -35,10 +35,8 @@ static int out_why(const struct out *o, int ret, struct dlog_error *err)
 /* May what is there, if anything, be replaced? */
 static int check_there(const struct out *o, bool force, struct dlog_error *err)
 {
-	uint8_t magic[sizeof(DLOG_MAGIC) - 1] = { 0 };
 	struct stat st;
-	bool is_region;
-	int fd;
+	int ret;
 
 	if (lstat(o->path, &st))
 		return errno == ENOENT ? 0 : out_why(o, -errno, err);
@@ -54,17 +52,14 @@ static int check_there(const struct out *o, bool force, struct dlog_error *err)
 		return fail(err, -EINVAL,
 			    "%s is the guest's memory itself: name another.",
 			    o->path);
-	fd = open(o->path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	if (fd < 0)
-		return out_why(o, -errno, err);
-	is_region = read(fd, magic, sizeof(magic)) == sizeof(magic) &&
-		    !memcmp(magic, DLOG_MAGIC, sizeof(magic));
-	close(fd);
-	return is_region ? fail(err, -EINVAL,
-				"%s is a region, which is never replaced: name "
-				"another.",
-				o->path)
-			 : 0;
+	ret = newfile_is_region(o->path);
+	if (ret < 0)
+		return out_why(o, ret, err);
+	return ret ? fail(err, -EINVAL,
+			  "%s is a region, which is never replaced: name "
+			  "another.",
+			  o->path)
+		   : 0;
 }
 
 int out_open(struct out *o, const char *path, int ram, bool force, uint64_t max,
@@ -109,7 +104,7 @@ int out_write(struct out *o, uint64_t off, const void *data, size_t len,
 	while (len) {
 		ssize_t n = pwrite(o->fd, p, len, (off_t)off);
 
-		if (n < 0 && errno == EINTR && !core_signal)
+		if (n < 0 && errno == EINTR && !newfile_signal())
 			continue;
 		if (n < 0)
 			return out_why(o, -errno, err);
@@ -132,15 +127,8 @@ static int take_name(struct out *o, struct dlog_error *err)
 			return ret;
 		return rename(o->temp, o->path) ? out_why(o, -errno, err) : 0;
 	}
-	if (!renameat2(AT_FDCWD, o->temp, AT_FDCWD, o->path, RENAME_NOREPLACE))
-		return 0;
-	if (errno != EINVAL && errno != ENOSYS)
-		return out_why(o, -errno, err);
-	/* File systems that cannot: a link never replaces either. */
-	if (link(o->temp, o->path))
-		return out_why(o, -errno, err);
-	unlink(o->temp);
-	return 0;
+	ret = newfile_take_free(o->temp, o->path);
+	return ret ? out_why(o, ret, err) : 0;
 }
 
 int out_commit(struct out *o, uint64_t size, struct dlog_error *err)

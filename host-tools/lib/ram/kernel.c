@@ -387,14 +387,21 @@ static void read_command_line(struct dlog_ram *ram, struct dlog_ram_kernel *k)
 		k->command_line[0] = 0;
 }
 
+/* All zero until somebody reads /proc/sys/kernel/random/boot_id. */
+void ram_boot_id(struct dlog_ram *ram, uint8_t id[16])
+{
+	uint64_t addr;
+
+	if (ram_kernel_symbol(ram, "sysctl_bootid", &addr) ||
+	    dlog_ram_read(ram, addr, id, 16))
+		memset(id, 0, 16);
+}
+
 void ram_kernel_fill(struct dlog_ram *ram, struct dlog_ram_kernel *k)
 {
 	uint64_t addr;
 
-	/* All zero until somebody reads /proc/sys/kernel/random/boot_id. */
-	if (!ram_kernel_symbol(ram, "sysctl_bootid", &addr) &&
-	    dlog_ram_read(ram, addr, k->boot_id, sizeof(k->boot_id)))
-		memset(k->boot_id, 0, sizeof(k->boot_id));
+	ram_boot_id(ram, k->boot_id);
 	if (!ram_symbol_number(ram, "page_offset_base", 8, &addr))
 		k->page_offset = addr;
 	if (!ram_symbol_number(ram, "vmemmap_base", 8, &addr))
@@ -466,9 +473,10 @@ uint64_t ram_real_time(struct dlog *d, uint32_t boot, uint64_t time)
 		       : 0;
 }
 
-int ram_symbol(struct dlog *d, uint32_t boot, uint64_t address,
+int ram_symbol(struct dlog *d, uint32_t boot, uint64_t time, uint64_t address,
 	       struct dlog_symbol *sym)
 {
 	(void)boot;
+	(void)time;
 	return dlog_ram_symbol_at(d->state, address, sym);
 }

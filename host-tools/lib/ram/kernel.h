@@ -8,6 +8,7 @@
  * modules.c	loaded modules and their symbols
  * btf.c	layouts of structures
  * vmlinux.c	symbols and layouts from a file instead
+ * image_symbols.c	kallsyms in a vmlinux that has no other symbols
  * tasks.c	all threads
  * unwind.c	stacks, orc.c the tables for them
  *
@@ -28,6 +29,8 @@
 struct ram_symbol {
 	uint64_t addr;
 	uint32_t name; /* offset in names */
+	uint32_t hash; /* its bucket, once there are some */
+	char type; /* as nm(1) has it; '?': not known */
 };
 
 struct ram_symbols {
@@ -35,7 +38,9 @@ struct ram_symbols {
 	uint32_t nr, room;
 	char *names;
 	uint32_t names_len, names_room;
-	uint32_t *by_name; /* made when first asked for */
+	/* Made when a name is first asked for: indices, those of one bucket
+	 * together, and where each bucket ends. */
+	uint32_t *by_name, *bucket, mask;
 };
 
 /* 0, -ENOMEM, or -E2BIG: more than @budget bytes would be kept. */
@@ -50,6 +55,18 @@ int64_t ram_symbols_at(const struct ram_symbols *s, uint64_t addr);
 /* Address of the next one behind that of index @i, or 0. */
 uint64_t ram_symbols_end(const struct ram_symbols *s, int64_t i);
 
+/* Where the tables are, and how to read there: all or nothing, 0 or negative. */
+struct ram_kallsyms {
+	int (*read)(void *arg, uint64_t addr, void *buf, size_t len);
+	void *arg;
+	uint64_t budget; /* bytes that may be kept */
+	uint64_t names, offsets, base, tokens, index;
+	uint64_t stext_min, stext_max; /* _stext must be in between */
+	uint32_t nr;
+	bool wide; /* addresses, not offsets */
+};
+/* 0, -ENOMEM, or another error: damaged. */
+int ram_kallsyms_decode(const struct ram_kallsyms *k, struct ram_symbols *s);
 /* The kernel's own, from guest memory: 0 or negative (ram_fail()). */
 int ram_kallsyms_load(struct dlog_ram *ram, struct ram_symbols *s);
 

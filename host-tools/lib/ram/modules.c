@@ -125,18 +125,14 @@ static bool read_module(struct dlog_ram *ram, const struct layout *l,
 	return true;
 }
 
-static int module_add(struct ram_modules *all, uint32_t *room,
+static int module_add(struct ram_modules *all, size_t *room,
 		      const struct ram_module *m)
 {
-	if (all->nr == *room) {
-		uint32_t more = *room ? 2 * *room : 32;
-		void *p = realloc(all->module, more * sizeof(*m));
+	void *p = dlog_grow(all->module, all->nr, room, sizeof(*m));
 
-		if (!p)
-			return -ENOMEM;
-		all->module = p;
-		*room = more;
-	}
+	if (!p)
+		return -ENOMEM;
+	all->module = p;
 	all->module[all->nr++] = *m;
 	return 0;
 }
@@ -144,7 +140,7 @@ static int module_add(struct ram_modules *all, uint32_t *room,
 static void load_list(struct dlog_ram *ram, struct ram_modules *all)
 {
 	uint64_t head, at[2], here;
-	uint32_t room = 0;
+	size_t room = 0;
 	struct ram_module m;
 	struct layout l;
 

@@ -368,10 +368,11 @@ static void stream_put(void *stream, const struct dlog_item *item)
 	((struct stream *)stream)->slot[item->buffer].used = false;
 }
 
-static bool stream_poll(void *stream)
+static bool stream_poll(void *stream, bool rare)
 {
 	struct stream *s = stream;
 
+	(void)rare;
 	return !s->none && (refresh(s) || s->nr_pending);
 }
 
@@ -478,7 +479,6 @@ static int loss(struct dlog *d, struct dlog_loss **out)
 static int boots(struct dlog *d, struct dlog_boot_entry **out)
 {
 	struct dlog_ram *ram = d->state;
-	struct dlog_ram_kernel k;
 	struct dlog_boot_entry *b;
 	struct sums sums;
 	int ret = sums_take(d, &sums);
@@ -492,10 +492,9 @@ static int boots(struct dlog *d, struct dlog_boot_entry **out)
 	b->boot = BOOT;
 	b->known = true;
 	b->has_records = sums.loss.records > 0;
-	dlog_ram_get_kernel(ram, &k);
-	memcpy(b->release, k.release, sizeof(b->release));
+	memcpy(b->release, ram->kernel.release, sizeof(b->release));
 	memcpy(b->machine, "x86_64", 7);
-	memcpy(b->boot_id, k.boot_id, sizeof(b->boot_id));
+	ram_boot_id(ram, b->boot_id);
 	dlog_ram_vmcoreinfo_get(ram, "SYMBOL(_stext)", &b->kernel_text);
 	b->first_time = sums.first_time;
 	b->last_time = sums.last_time;

@@ -122,13 +122,15 @@ void ram_find_others(struct dlog_ram *ram);
 
 /* ---- kernel.c ---- */
 
+/* /proc/sys/kernel/random/boot_id, or zeros. */
+void ram_boot_id(struct dlog_ram *ram, uint8_t id[16]);
 /* What its symbols tell of this boot; what they do not stays as it is. */
 void ram_kernel_fill(struct dlog_ram *ram, struct dlog_ram_kernel *k);
 /* Real time, ns, when printk's clock began, as dmesg -T has it: 0 or less. */
 int ram_real_offset(struct dlog_ram *ram, uint64_t *boot_real);
 /* The same as an operation of a source, and symbols. */
 uint64_t ram_real_time(struct dlog *d, uint32_t boot, uint64_t time);
-int ram_symbol(struct dlog *d, uint32_t boot, uint64_t address,
+int ram_symbol(struct dlog *d, uint32_t boot, uint64_t time, uint64_t address,
 	       struct dlog_symbol *sym);
 void ram_kernel_free(struct dlog_ram *ram);
 

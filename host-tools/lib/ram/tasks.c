@@ -154,20 +154,16 @@ static bool read_task(struct list *t, uint64_t addr, struct dlog_ram_task *out)
 static int add_task(struct list *t, uint64_t addr)
 {
 	struct dlog_ram_task one;
+	void *p;
 
 	if (t->steps++ >= t->most)
 		return -E2BIG;
 	if (!read_task(t, addr, &one))
 		return 0; /* what comes behind it may be good */
-	if (t->nr == t->room) {
-		size_t room = t->room ? 2 * t->room : 256;
-		void *p = realloc(t->task, room * sizeof(*t->task));
-
-		if (!p)
-			return -ENOMEM;
-		t->task = p;
-		t->room = room;
-	}
+	p = dlog_grow(t->task, t->nr, &t->room, sizeof(*t->task));
+	if (!p)
+		return -ENOMEM;
+	t->task = p;
 	t->task[t->nr++] = one;
 	return 0;
 }

@@ -126,6 +126,29 @@ static bool is_percpu(const struct vmlinux *v, const GElf_Sym *sym)
 	       !v->ram->kernel.offset;
 }
 
+/* As nm(1): what kind of section it is in; capital letters are global. */
+static char type_of(const struct vmlinux *v, const GElf_Sym *sym)
+{
+	bool global = GELF_ST_BIND(sym->st_info) == STB_GLOBAL;
+	char c = 'r';
+	GElf_Shdr sh;
+
+	if (GELF_ST_BIND(sym->st_info) == STB_WEAK)
+		return 'W';
+	if (sym->st_shndx == SHN_ABS)
+		c = 'a';
+	else if (sym->st_shndx >= SHN_LORESERVE ||
+		 !gelf_getshdr(elf_getscn(v->elf, sym->st_shndx), &sh))
+		return '?';
+	else if (sh.sh_flags & SHF_EXECINSTR)
+		c = 't';
+	else if (sh.sh_type == SHT_NOBITS)
+		c = 'b';
+	else if (sh.sh_flags & SHF_WRITE)
+		c = 'd';
+	return global ? (char)(c - 'a' + 'A') : c;
+}
+
 static int take_symbols(struct vmlinux *v, struct ram_symbols *s)
 {
 	Elf_Data *data = elf_getdata(v->symtab, NULL);
@@ -151,6 +174,7 @@ static int take_symbols(struct vmlinux *v, struct ram_symbols *s)
 				      SYMBOLS_BYTES);
 		if (ret)
 			return ret;
+		s->sym[s->nr - 1].type = type_of(v, &sym);
 	}
 	ram_symbols_sort(s);
 	return s->nr ? 0 : -EINVAL;

@@ -24,57 +24,44 @@ enum {
 
 #define VALID_TIME 2u
 
-/* A GUID as its bytes lie: the first three numbers little-endian. */
-#define GUID(a, b, c, ...)                                                     \
-	{                                                                      \
-		(uint8_t)(a), (uint8_t)((a) >> 8), (uint8_t)((a) >> 16),       \
-			(uint8_t)((a) >> 24), (uint8_t)(b),                    \
-			(uint8_t)((b) >> 8), (uint8_t)(c),                     \
-			(uint8_t)((c) >> 8), __VA_ARGS__                       \
-	}
-
 /* drivers/acpi/apei/erst.c, arch/x86/kernel/cpu/mce/apei.c */
-static const uint8_t creator_pstore[16] = GUID(0x75a574e3u, 0x5052u, 0x4b29u,
-					       0x8a, 0x8e, 0xbe, 0x2c, 0x64,
-					       0x90, 0xb8, 0x9d);
-static const uint8_t type_dmesg[16] = GUID(0xc197e04eu, 0xd545u, 0x4a70u, 0x9c,
-					   0x17, 0xa5, 0x54, 0x94, 0x19, 0xeb,
-					   0x12);
-static const uint8_t type_dmesg_z[16] = GUID(0x4f118707u, 0x04ddu, 0x4055u,
-					     0xb5, 0xdd, 0x95, 0x6d, 0x34, 0xdd,
-					     0xfa, 0xc6);
+#define CREATOR_PSTORE "75a574e3-5052-4b29-8a8e-be2c6490b89d"
+#define TYPE_DMESG "c197e04e-d545-4a70-9c17-a5549419eb12"
+#define TYPE_DMESG_Z "4f118707-04dd-4055-b5dd-956d34ddfac6"
 
 /* The last from arch/x86/kernel/cpu/mce/apei.c, others UEFI N.2.2. */
 static const struct {
-	uint8_t guid[16];
+	char guid[CPER_GUID_TEXT];
 	const char *name;
 } types[] = {
-	{ GUID(0x9876ccadu, 0x47b4u, 0x4bdbu, 0xb6, 0x5e, 0x16, 0xf1, 0x93,
-	       0xc4, 0xf3, 0xdb),
-	  "processor" },
-	{ GUID(0xdc3ea0b0u, 0xa144u, 0x4797u, 0xb9, 0x5b, 0x53, 0xfa, 0x24,
-	       0x2b, 0x6e, 0x1d),
-	  "x86 processor" },
-	{ GUID(0xe19e3d16u, 0xbc11u, 0x11e4u, 0x9c, 0xaa, 0xc2, 0x05, 0x1d,
-	       0x5d, 0x46, 0xb0),
-	  "ARM processor" },
-	{ GUID(0xa5bc1114u, 0x6f64u, 0x4edeu, 0xb8, 0x63, 0x3e, 0x83, 0xed,
-	       0x7c, 0x83, 0xb1),
-	  "memory" },
-	{ GUID(0xd995e954u, 0xbbc1u, 0x430fu, 0xad, 0x91, 0xb4, 0x4d, 0xcb,
-	       0x3c, 0x6f, 0x35),
-	  "PCI Express" },
-	{ GUID(0x81212a96u, 0x09edu, 0x4996u, 0x94, 0x71, 0x8d, 0x72, 0x9c,
-	       0x8e, 0x69, 0xed),
-	  "firmware" },
-	{ GUID(0xfe08ffbeu, 0x95e4u, 0x4be7u, 0xbc, 0x73, 0x40, 0x96, 0x04,
-	       0x4a, 0x38, 0xfc),
-	  "machine check" },
+	{ "9876ccad-47b4-4bdb-b65e-16f193c4f3db", "processor" },
+	{ "dc3ea0b0-a144-4797-b95b-53fa242b6e1d", "x86 processor" },
+	{ "e19e3d16-bc11-11e4-9caa-c2051d5d46b0", "ARM processor" },
+	{ "a5bc1114-6f64-4ede-b863-3e83ed7c83b1", "memory" },
+	{ "d995e954-bbc1-430f-ad91-b44dcb3c6f35", "PCI Express" },
+	{ "81212a96-09ed-4996-9471-8d729c8e69ed", "firmware" },
+	{ "fe08ffbe-95e4-4be7-bc73-4096044a38fc", "machine check" },
 };
 
 static uint32_t load16(const uint8_t *p)
 {
 	return p[0] | (uint32_t)p[1] << 8;
+}
+
+void cper_guid(const uint8_t g[16], char text[CPER_GUID_TEXT])
+{
+	snprintf(text, CPER_GUID_TEXT,
+		 "%08x-%04x-%04x-%02x%02x-%02x%02x%02x%02x%02x%02x",
+		 dlog_load32(g), load16(g + 4), load16(g + 6), g[8], g[9],
+		 g[10], g[11], g[12], g[13], g[14], g[15]);
+}
+
+static bool guid_is(const uint8_t guid[16], const char *text)
+{
+	char is[CPER_GUID_TEXT];
+
+	cper_guid(guid, is);
+	return !strcmp(is, text);
 }
 
 /* Two decimal digits in a byte, or -1. */
@@ -121,7 +108,7 @@ bool cper_parse(const uint8_t *head, struct cper *c)
 	c->sections = load16(head + AT_SECTIONS);
 	c->severity = dlog_load32(head + AT_SEVERITY);
 	memcpy(c->creator, head + AT_CREATOR, sizeof(c->creator));
-	c->pstore = !memcmp(c->creator, creator_pstore, sizeof(c->creator));
+	c->pstore = guid_is(c->creator, CREATOR_PSTORE);
 	if (dlog_load32(head + AT_VALID) & VALID_TIME)
 		c->real = c->pstore ? real_linux(dlog_load64(head + AT_TIME))
 				    : real_bcd(head + AT_TIME);
@@ -138,10 +125,9 @@ void cper_section(const uint8_t *desc, struct cper_section *s)
 	s->length = dlog_load32(desc + 4);
 	s->severity = dlog_load32(desc + 48);
 	memcpy(s->guid, desc + 16, sizeof(s->guid));
-	s->type = !memcmp(s->guid, type_dmesg, sizeof(s->guid)) ? CPER_DMESG
-		  : !memcmp(s->guid, type_dmesg_z, sizeof(s->guid))
-			  ? CPER_DMESG_Z
-			  : CPER_OTHER;
+	s->type = guid_is(s->guid, TYPE_DMESG)	   ? CPER_DMESG
+		  : guid_is(s->guid, TYPE_DMESG_Z) ? CPER_DMESG_Z
+						   : CPER_OTHER;
 }
 
 const char *cper_severity(uint32_t severity)
@@ -159,18 +145,13 @@ uint8_t cper_level(uint32_t severity)
 	return severity < 4 ? levels[severity] : 4;
 }
 
-void cper_guid(const uint8_t g[16], char text[CPER_GUID_TEXT])
-{
-	snprintf(text, CPER_GUID_TEXT,
-		 "%08x-%04x-%04x-%02x%02x-%02x%02x%02x%02x%02x%02x",
-		 dlog_load32(g), load16(g + 4), load16(g + 6), g[8], g[9],
-		 g[10], g[11], g[12], g[13], g[14], g[15]);
-}
-
 const char *cper_type_name(const uint8_t guid[16])
 {
+	char text[CPER_GUID_TEXT];
+
+	cper_guid(guid, text);
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
-		if (!memcmp(types[i].guid, guid, 16))
+		if (!strcmp(types[i].guid, text))
 			return types[i].name;
 	return "";
 }

@@ -133,15 +133,11 @@ static uint64_t directory_hash(struct dlog *d)
 
 static struct erst_rec *rec_add(struct erst *e)
 {
-	if (e->nr == e->room) {
-		size_t room = e->room ? 2 * e->room : 16;
-		struct erst_rec *more = realloc(e->rec, room * sizeof(*more));
+	struct erst_rec *v = dlog_grow(e->rec, e->nr, &e->room, sizeof(*v));
 
-		if (!more)
-			return NULL;
-		e->rec = more;
-		e->room = room;
-	}
+	if (!v)
+		return NULL;
+	e->rec = v;
 	return &e->rec[e->nr++];
 }
 
@@ -735,6 +731,7 @@ const struct dlog_source_ops dlog_erst_ops = {
 	.real_time = erst_real_time,
 	.list = erst_list,
 	.list_changed = erst_list_changed,
+	.list_version = directory_hash,
 	DLOG_LIST_RECORDS,
 	.boots = erst_boots,
 	.loss = dlog_list_loss,

@@ -147,7 +147,7 @@ size_t ftrace_stream_tell(void *stream, struct dlog_place *out, size_t n);
 void ftrace_stream_seek(void *stream, const struct dlog_place *p, size_t n);
 int ftrace_stream_next(void *stream, struct dlog_item *item);
 void ftrace_stream_put(void *stream, const struct dlog_item *item);
-bool ftrace_stream_poll(void *stream);
+bool ftrace_stream_poll(void *stream, bool rare);
 uint64_t ftrace_stream_missed(void *stream);
 
 /* ---- ftrace_formats.c ---- */

@@ -402,10 +402,11 @@ void ftrace_stream_put(void *stream, const struct dlog_item *item)
 	((struct stream *)stream)->refs[item->buffer]--;
 }
 
-bool ftrace_stream_poll(void *stream)
+bool ftrace_stream_poll(void *stream, bool rare)
 {
 	struct stream *s = stream;
 
+	(void)rare;
 	if (!s->follow || s->refs[0] || s->refs[1])
 		return false;
 	return (!s->loaded && s->at < s->order.nr) || go_on(s);

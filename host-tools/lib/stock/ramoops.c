@@ -59,7 +59,7 @@ static void ramoops_unload(struct ramoops *r)
 	r->told_boots = 0;
 	free(r->dump);
 	r->dump = NULL;
-	r->dumps = 0;
+	r->dumps = r->dump_room = 0;
 	r->loaded = false;
 }
 
@@ -200,6 +200,16 @@ static bool ramoops_changed(struct dlog *d, uint32_t n)
 		return false;
 	r->told[n] = r->generation;
 	return true;
+}
+
+_Static_assert(ZONE_TYPES <= DLOG_LISTS, "a kept list for each stream");
+
+static uint64_t ramoops_version(struct dlog *d)
+{
+	struct ramoops *r = d->state;
+
+	ramoops_check(r);
+	return r->generation;
 }
 
 static uint32_t ramoops_streams(struct dlog *d)
@@ -368,6 +378,7 @@ const struct dlog_source_ops dlog_ramoops_ops = {
 	.real_time = ramoops_real_time,
 	.list = ramoops_list,
 	.list_changed = ramoops_changed,
+	.list_version = ramoops_version,
 	DLOG_LIST_EACH,
 	.streams = ramoops_streams,
 	.boots = ramoops_boots,

@@ -84,14 +84,15 @@ struct ramoops {
 	struct dlog *d;
 	uint64_t size;
 	struct zone *zone;
-	uint32_t nr, zone_room;
+	uint32_t nr;
+	size_t zone_room;
 	bool typed; /* the options say what they are for */
 	uint32_t parity; /* bytes of ECC, 0: none */
 	struct ecc *ecc;
 	/* What load() makes of them. */
 	struct lines lines[ZONE_TYPES];
 	struct dump *dump;
-	size_t dumps;
+	size_t dumps, dump_room;
 	struct boot_told *boot_told; /* by boot */
 	uint32_t told_boots;
 	struct buffer *buffers;

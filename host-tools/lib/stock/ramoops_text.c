@@ -41,15 +41,11 @@ uint8_t *ramoops_buffer(struct ramoops *r, size_t size)
 
 int ramoops_add(struct lines *l, const struct line *line)
 {
-	if (l->nr == l->room) {
-		size_t room = l->room ? 2 * l->room : 64;
-		struct line *v = realloc(l->v, room * sizeof(*v));
+	struct line *v = dlog_grow(l->v, l->nr, &l->room, sizeof(*v));
 
-		if (!v)
-			return -ENOMEM;
-		l->v = v;
-		l->room = room;
-	}
+	if (!v)
+		return -ENOMEM;
+	l->v = v;
 	l->v[l->nr++] = *line;
 	return 0;
 }
@@ -194,14 +190,12 @@ int ramoops_ring(struct ramoops *r, const struct zone *z, uint32_t fill,
 
 static int dump_add(struct ramoops *r, const struct dump *dump)
 {
-	struct dump *v = r->dump;
+	struct dump *v = dlog_grow(r->dump, r->dumps, &r->dump_room,
+				   sizeof(*v));
 
-	if (!(r->dumps & (r->dumps - 1))) {
-		v = realloc(v, (r->dumps ? 2 * r->dumps : 1) * sizeof(*v));
-		if (!v)
-			return -ENOMEM;
-		r->dump = v;
-	}
+	if (!v)
+		return -ENOMEM;
+	r->dump = v;
 	v[r->dumps++] = *dump;
 	return 0;
 }

@@ -55,31 +55,37 @@ static bool header_possible(const struct zone *z, uint64_t left)
 
 static int zone_add(struct ramoops *r, const struct zone *z)
 {
+	struct zone *v;
+
 	if (r->nr == ZONES_MAX)
 		return 0;
-	if (r->nr == r->zone_room) {
-		uint32_t room = r->nr ? 2 * r->nr : 16;
-		struct zone *v = realloc(r->zone, room * sizeof(*v));
-
-		if (!v)
-			return -ENOMEM;
-		r->zone = v;
-		r->zone_room = room;
-	}
+	v = dlog_grow(r->zone, r->nr, &r->zone_room, sizeof(*v));
+	if (!v)
+		return -ENOMEM;
+	r->zone = v;
 	r->zone[r->nr++] = *z;
 	return 0;
 }
 
 /* ---- what the file shows ---- */
 
-/* Is the header @z, at z->off, inside what the last one claims? */
-static bool header_inside(const struct ramoops *r, const struct zone *z)
+/*
+ * May the header @z, at z->off, begin a zone: is it not inside what the last
+ * one claims?  Any of millions of numbers is ftrace's signature in some kernel,
+ * and parity is any number.  But only ftrace's zones, one for each CPU, have
+ * sizes that are no powers of two.
+ */
+static bool header_here(const struct ramoops *r, const struct zone *z)
 {
 	const struct zone *last = r->nr ? &r->zone[r->nr - 1] : NULL;
 
-	if (!last || !(z->off % ALIGN))
-		return last && z->off < last->off + ZONE_HEADER;
-	return z->off < last->off + ZONE_HEADER + last->fill;
+	if (!last)
+		return true;
+	if (!(z->off % ALIGN))
+		return z->off >= last->off + ZONE_HEADER;
+	if (zone_sig_ftrace(z->sig) && z->sig != last->sig)
+		return false;
+	return z->off >= last->off + ZONE_HEADER + last->fill;
 }
 
 static int scan_chunk(struct ramoops *r, const uint8_t *p, uint64_t off,
@@ -93,7 +99,7 @@ static int scan_chunk(struct ramoops *r, const uint8_t *p, uint64_t off,
 			continue;
 		header_read(&z, p + i);
 		if (!header_possible(&z, r->size - z.off) ||
-		    header_inside(r, &z))
+		    !header_here(r, &z))
 			continue;
 		ret = zone_add(r, &z);
 		if (ret)

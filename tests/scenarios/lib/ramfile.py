@@ -5,16 +5,37 @@ know what must not be harmed.
 Reads VMCOREINFO, the kernel's page tables and the head of its log in its own
 simple way, so that nothing is expected because libdlog says so.  The file has
 to be of a guest that lived once, with RAM that is split at `below` if at all.
+in_file() starts such a guest.
 """
 
+import contextlib
 import mmap
 import os
 import struct
+import tempfile
+
+from .guest import Guest
 
 PAGE = 4096
 KERNEL_MAP = 0xffffffff80000000
 PHYS = 0x000ffffffffff000
 ID_MASK = (1 << 62) - 1
+
+
+@contextlib.contextmanager
+def in_file(make=Guest, machine='pc', firmware='seabios', mem='256M', qmp=False,
+            **more):
+    """A Guest or World, and the path of the file that is its RAM; with qmp=True
+    a socket `qmp` is beside it."""
+    with tempfile.TemporaryDirectory(prefix='dlog-ram-') as folder:
+        path = os.path.join(folder, 'ram')
+        args = ['-object', 'memory-backend-file,id=ram,share=on,size=%s,'
+                'mem-path=%s' % (mem, path)]
+        if qmp:
+            args += ['-qmp', 'unix:%s/qmp,server=on,wait=off' % folder]
+        with make(machine=machine + ',memory-backend=ram', firmware=firmware,
+                  mem=mem, qemu_args=args, **more) as guest:
+            yield guest, path
 
 
 class Ram:
