@@ -426,7 +426,8 @@ Options are those of dlog-read(1); these are the most useful:
   -n N          only the last N
   -k            only lines of printk
   -l LIST       only these levels: err+ is err and more severe
-  -t LIST       only printk, text, event, boot, state, regs, stack, call
+  -t LIST       only printk, text, event, boot, state, regs, stack, call,
+                blocks
   -g PATTERN    only what matches
   -S TIME       not before: 12.5, 2026-11-21 11:00, -10s (before the last)
   -o FORMAT     text, wall, cat, json

@@ -303,6 +303,13 @@ struct dlog_symbol {
 };
 DLOG_API int dlog_get_symbol(struct dlog *d, uint32_t boot, uint64_t address,
 			     struct dlog_symbol *sym);
+/*
+ * The same at @time, in ns of the boot's clock: modules come and go, and a
+ * region of the QEMU plugin has seen several kernels at different places.
+ * dlog_get_symbol() means what lay there last.
+ */
+DLOG_API int dlog_get_symbol_at(struct dlog *d, uint32_t boot, uint64_t time,
+				uint64_t address, struct dlog_symbol *sym);
 
 /* A pointer of the caller's that goes with a source; @release (or NULL) is
  * called with it by dlog_close(). */
@@ -346,6 +353,7 @@ enum dlog_reader_flags {
 	DLOG_READER_FOLLOW = 1, /* next() waits for more records */
 	DLOG_READER_NEW = 2, /* begin at what is written from now on */
 	DLOG_READER_LAST = 4, /* for dlog_reader_set_last() */
+	DLOG_READER_BLOCKS = 8, /* records of kind BLOCKS too */
 };
 
 /*
@@ -353,7 +361,8 @@ enum dlog_reader_flags {
  * the same time what continues a line last; a record that lies more than 64
  * records of its ring from where its time belongs is given where it lies.
  * Between sources: the wall clock of the two next records decides, guest time
- * where either is not known; each source's own order is kept.
+ * where either is not known; each source's own order is kept.  See
+ * dlog_learn_clock() for how well wall clocks agree.
  *
  * Pieces of one printk line (DLOG_CALLER_OPEN, then DLOG_CALLER_CONT with
  * the same time, thread and boot) come as one entry of at most 64 KiB, where
@@ -363,12 +372,22 @@ enum dlog_reader_flags {
  * at the latest.
  *
  * Following: the files are looked at every 10 ms, every 20 ms after a second
- * without a record.  A record in flight keeps nobody waiting: what lies
+ * without a record.  Where the QEMU plugin watches all of them (FILE.watch,
+ * dlog_watch.h) it tells when there is something new, and they are looked at
+ * once a second.  A record in flight keeps nobody waiting: what lies
  * behind it is given, and it comes late if it is committed after all.  A
  * writer that laps the reader costs records (dlog_reader_missed()), not
  * correctness.  The reader begins, and counts, with the first call of
  * dlog_reader_next().  Without DLOG_READER_FOLLOW the reader ends where the rings
  * ended when it was made.
+ *
+ * Records of kind BLOCKS, of which an emulator writes thousands for each other
+ * record, are left out unless they are asked for.  One that is open, since its
+ * writer died or has not filled it yet, is given with DLOG_DOUBT_TORN and the
+ * words before its first 0; when following only if a later boot has begun,
+ * else when it is committed.  A follower that came to an open one while its
+ * boot was the newest has passed it: if it is never committed, that reader
+ * does not give it later either; a new reader does.
  */
 DLOG_API int dlog_reader_new(struct dlog_reader **out, struct dlog **sources,
 			     size_t n, unsigned int flags,
@@ -394,11 +413,21 @@ DLOG_API int dlog_reader_set_last(struct dlog_reader *r, uint64_t n);
 DLOG_API int dlog_reader_next(struct dlog_reader *r, struct dlog_entry *e,
 			      int timeout_ms);
 /*
+ * For who waits for other things too, and calls next() with timeout 0: when
+ * that has returned 0, a descriptor that can be read when it is worth another
+ * call, sooner than in a second; for poll(2) only, it is the reader's, ask
+ * anew each time.  -1: nobody tells: look now and then.  Of one source.
+ */
+DLOG_API int dlog_reader_wake_fd(struct dlog_reader *r);
+/*
  * Records that writers overwrote after this reader was made and before it
  * came to them (a lower bound: a lap within one boot is counted, one that
- * ends in another boot is not).
+ * ends in another boot is not).  Records of kind BLOCKS are among them where
+ * they share a ring with others, although they are not asked for.
  */
 DLOG_API uint64_t dlog_reader_missed(struct dlog_reader *r);
+/* Records of kind BLOCKS that were left out so far. */
+DLOG_API uint64_t dlog_reader_hidden(struct dlog_reader *r);
 
 /*
  * What a reader has still to give, so that another one, in another process,
@@ -433,6 +462,45 @@ DLOG_API size_t dlog_reader_tell(struct dlog_reader *r, size_t source,
  */
 DLOG_API int dlog_reader_seek(struct dlog_reader *r, size_t source,
 			      const struct dlog_place *places, size_t n);
+
+/* ---- clocks of several sources ---- */
+
+/*
+ * A witness is a source that watched another one from outside and recorded
+ * how its clock went: the QEMU plugin's region, by events `dlog:clock` that
+ * name the other one's UUID.  After this call dlog_real_time() of @guest, and
+ * so the order in which a reader merges both, is by the witness' clock, in
+ * each boot of which the witness has seen anything.  Reads all of @witness,
+ * if it is one.
+ *
+ * The number of pairs of the two clocks that are used, 0: it is no witness of
+ * @guest (or another one is used already); or a negative errno.  @witness has
+ * to stay open as long as @guest is used.
+ */
+DLOG_API int dlog_learn_clock(struct dlog *guest, struct dlog *witness);
+/* One more record of the witness, when following: 1 if it is a pair. */
+DLOG_API int dlog_learn_entry(struct dlog *guest, const struct dlog_entry *e);
+
+/* What is known of one boot's clock. */
+struct dlog_clock_relation {
+	struct dlog *witness;
+	uint32_t boot;
+	uint32_t pairs;
+	/* Guest's clock at the first and last pair.  Before and behind them
+	 * nothing says how far the clocks went apart. */
+	uint64_t from, to;
+	/* Seen on more than one CPU: a record is placed no better than the
+	 * guest's CPUs agree on the time, which the bound does not say. */
+	bool cpus;
+	uint64_t bound; /* ns: between them a time is placed no worse, */
+	/* but where between two pairs one clock went much further (10 ms and
+	 * more) than the other: the guest was stopped, or its clock set. */
+	uint32_t jumps;
+	uint64_t jumped; /* ns in all of these */
+};
+/* Number @n: 1, or 0 behind the last. */
+DLOG_API int dlog_get_clock(struct dlog *guest, uint32_t n,
+			    struct dlog_clock_relation *rel);
 
 /* ---- rendering ---- */
 

@@ -3,7 +3,9 @@
  * internal.h - what the files of libdlog share.
  *
  * source.c opens a source of any format and reads bytes, reader.c merges the
- * streams of records that sources bring, list.c makes streams of lists.
+ * streams of records that sources bring, list.c makes streams of lists,
+ * watch.c waits for a region to be written, clock.c puts a guest's clock on
+ * that of a source which watched it.
  * region/	super.c the superblock, scan.c finds records in bytes, stream.c
  *		walks one ring; loss.c and boots.c are passes over all rings,
  *		meta.c and catalog.c read what lies outside them
@@ -57,9 +59,12 @@ struct dlog_item {
  * A stream is a run of records that is
  * nearly sorted by boot and time (a ring).  stream_next() returns 1 and an
  * item; 0 when there is none now, or when items given out before have to be
- * put back first; or a negative errno.  stream_poll(), for streams opened to
- * follow and only while none of its items is out, returns true when
- * stream_next() is worth a call again; it is cheap.
+ * put back first; -EAGAIN, only when it follows, when it has passed much
+ * that it does not give and has not come to the end; or another negative
+ * errno.  So no writer can keep the caller in it.  stream_poll(), for streams
+ * opened to follow and only while none of its items is out, returns true when
+ * stream_next() is worth a call again; it is cheap.  @rare: the next call may
+ * be a second away, so this one looks at all places where a record begins.
  */
 struct dlog_source_ops {
 	const char *name, *help;
@@ -75,12 +80,13 @@ struct dlog_source_ops {
 	int (*fact)(struct dlog *d, uint32_t n, struct dlog_fact *fact);
 	uint64_t (*real_time)(struct dlog *d, uint32_t boot, uint64_t time);
 	int (*event)(struct dlog *d, uint32_t id, struct dlog_event_desc *desc);
-	int (*symbol)(struct dlog *d, uint32_t boot, uint64_t address,
-		      struct dlog_symbol *sym);
+	int (*symbol)(struct dlog *d, uint32_t boot, uint64_t time,
+		      uint64_t address, struct dlog_symbol *sym);
 
 	/* For DLOG_LIST_EACH; see there. */
 	int (*list)(struct dlog *d, uint32_t n, struct dlog_list *l);
 	bool (*list_changed)(struct dlog *d, uint32_t n);
+	uint64_t (*list_version)(struct dlog *d);
 
 	uint32_t (*streams)(struct dlog *d);
 	int (*stream_new)(struct dlog *d, uint32_t n, unsigned int flags,
@@ -99,8 +105,10 @@ struct dlog_source_ops {
 	void (*stream_seek)(void *stream, const struct dlog_place *p, size_t n);
 	int (*stream_next)(void *stream, struct dlog_item *item);
 	void (*stream_put)(void *stream, const struct dlog_item *item);
-	bool (*stream_poll)(void *stream);
+	bool (*stream_poll)(void *stream, bool rare);
 	uint64_t (*stream_missed)(void *stream);
+	/* Records left out because nobody asked for their kind; may be NULL. */
+	uint64_t (*stream_hidden)(void *stream);
 	int (*boots)(struct dlog *d, struct dlog_boot_entry **out);
 	int (*loss)(struct dlog *d, struct dlog_loss **out);
 };
@@ -109,6 +117,17 @@ extern const struct dlog_source_ops dlog_region_ops, dlog_ramoops_ops,
 	dlog_ftrace_ops, dlog_erst_ops, dlog_ram_ops;
 
 static inline bool dlog_is_region(const struct dlog *d);
+
+/* Records of a stream of a format that is read at once; see list.c. */
+struct dlog_list {
+	struct dlog_item *item;
+	size_t nr, room;
+	struct dlog_list_block *block; /* what data points into */
+	size_t bytes; /* of them */
+	uint64_t version;
+};
+
+#define DLOG_LISTS 4u /* streams of such a format */
 
 /* The boot table as it was read last: valid entries, by boot. */
 struct dlog_table {
@@ -126,6 +145,7 @@ struct dlog {
 		size; /* of the part of the file or memory that is meant */
 	char *options; /* dlog_open_args, or NULL */
 	void *state; /* of a format that is no region */
+	struct dlog_list kept[DLOG_LISTS]; /* list.c */
 	/* From here on regions only. */
 	bool writable, backup;
 	struct dlog_superblock sb;
@@ -142,6 +162,7 @@ struct dlog {
 		uint32_t calls;
 	} clock;
 	struct dlog_catalog *catalog; /* catalog.c; NULL: not asked for yet */
+	struct dlog_learned *learned; /* clock.c; NULL: nothing */
 	void *private; /* dlog_set_private() */
 	void (*release)(void *data);
 };
@@ -150,6 +171,11 @@ struct dlog {
 __attribute__((format(printf, 3, 4))) int
 dlog_fail(struct dlog_error *err, int code, const char *fmt, ...);
 uint64_t dlog_now(int clock);
+/*
+ * The array @v with room for one item of @each bytes behind its @nr: it may
+ * have moved.  NULL without memory, and @v is as it was.
+ */
+void *dlog_grow(void *v, size_t nr, size_t *room, size_t each);
 /* Copy @len bytes at @off: 0, -ERANGE when not all are there, -errno. */
 int dlog_fetch(const struct dlog *d, uint64_t off, void *buf, size_t len);
 
@@ -175,13 +201,10 @@ int dlog_option_text(const struct dlog *d, const char *key, char *value,
  * record keeps its position when the list is made again.  When following,
  * list_changed() (NULL: nothing ever comes) is asked now and then whether the
  * list should be made again; records behind the last one given are new.
+ * list_version() gives a number that is another one when list() would give
+ * other records than before.  Only while it is the same a list that was made
+ * for a question about all records serves for a stream, too.
  */
-struct dlog_list {
-	struct dlog_item *item;
-	size_t nr, room;
-	struct dlog_list_block *block; /* what data points into */
-	size_t bytes; /* of them */
-};
 
 /*
  * Add a record: @type as DLOG_TYPE(), @len up to 65535 bytes of @data; for
@@ -204,7 +227,7 @@ size_t dlog_list_stream_tell(void *stream, struct dlog_place *out, size_t n);
 void dlog_list_stream_seek(void *stream, const struct dlog_place *p, size_t n);
 int dlog_list_stream_next(void *stream, struct dlog_item *item);
 void dlog_list_stream_put(void *stream, const struct dlog_item *item);
-bool dlog_list_stream_poll(void *stream);
+bool dlog_list_stream_poll(void *stream, bool rare);
 uint64_t dlog_list_stream_missed(void *stream);
 /* Boots that the lists' records name, and how many of each. */
 int dlog_list_boots(struct dlog *d, struct dlog_boot_entry **out);
@@ -228,6 +251,44 @@ static inline uint64_t dlog_seed(const struct dlog *d, uint32_t n)
 {
 	return dlog_hash_seed(d->sb.uuid, n);
 }
+
+/* ---- watch.c: somebody who tells when a region is written ---- */
+
+/* Of one source of a reader that follows; fd -1: nobody does. */
+struct dlog_watch {
+	int fd;
+	enum dlog_watch_state {
+		DLOG_WATCH_IDLE,
+		DLOG_WATCH_ASKED,
+		DLOG_WATCH_TOLD, /* shall be told */
+		DLOG_WATCH_STORED, /* have been: the record may not be whole */
+	} state;
+	/* Of the question; not connected: when that is tried again. */
+	uint64_t since;
+	uint64_t second; /* stores told since then: in_second */
+	uint32_t in_second;
+};
+
+/*
+ * @now: CLOCK_MONOTONIC.  Is there somebody?  Tries to connect now and then.
+ */
+bool dlog_watch_open(struct dlog_watch *w, const struct dlog *d, uint64_t now);
+/*
+ * Ask to be told of the next store.  True: we shall be, and the file has been
+ * looked at since that is so.
+ */
+bool dlog_watch_ask(struct dlog_watch *w, uint64_t now);
+/* Is there an answer?  Then the file has to be looked at. */
+bool dlog_watch_hear(struct dlog_watch *w);
+void dlog_watch_close(struct dlog_watch *w);
+/* Close it if it is open, and do not try again for a while. */
+void dlog_watch_leave(struct dlog_watch *w, uint64_t now);
+
+/* ---- clock.c ---- */
+
+/* As dlog_real_time(), by what was learned; 0: nothing about @boot. */
+uint64_t dlog_learned_time(const struct dlog *d, uint32_t boot, uint64_t time);
+void dlog_learned_free(struct dlog *d);
 
 /* ---- region/super.c ---- */
 
@@ -333,8 +394,8 @@ int dlog_region_loss(struct dlog *d, struct dlog_loss **out);
 uint64_t dlog_region_real_time(struct dlog *d, uint32_t boot, uint64_t time);
 int dlog_region_event(struct dlog *d, uint32_t id,
 		      struct dlog_event_desc *desc);
-int dlog_region_symbol(struct dlog *d, uint32_t boot, uint64_t address,
-		       struct dlog_symbol *sym);
+int dlog_region_symbol(struct dlog *d, uint32_t boot, uint64_t time,
+		       uint64_t address, struct dlog_symbol *sym);
 
 /*
  * The largest position, its records, and the largest dropped that the CPU

@@ -11,6 +11,7 @@
  *
  * Relies on dlog_source_ops; knows nothing of regions.
  */
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +26,9 @@
 #define POLL_NS 10000000u
 #define POLL_IDLE_NS 20000000u /* after a second without a record */
 #define IDLE_POLLS 100u
+#define SOON_NS 200000u
+#define TAKE_MAX 65536u /* records taken in a row, when none is given */
+#define WATCH_NS 1000000000u /* look so often even if told (watch.c) */
 
 struct lane {
 	uint32_t ring;
@@ -55,6 +59,7 @@ struct group {
 	bool skip;
 	uint32_t skip_boot;
 	uint64_t skip_key;
+	struct dlog_watch watch;
 };
 
 struct dlog_reader {
@@ -62,9 +67,11 @@ struct dlog_reader {
 	size_t n;
 	bool follow, begun;
 	bool busy; /* the last poll found something */
+	bool behind; /* a stream was left in the middle: go on at once */
 	uint32_t idle; /* polls since then */
 	int error; /* of the first stream that failed */
 	uint64_t polled; /* CLOCK_MONOTONIC */
+	struct pollfd *wait; /* for each source */
 	/* the item that the caller looks at */
 	struct group *out_group;
 	struct lane *out_lane;
@@ -138,7 +145,9 @@ static void lane_fill(struct dlog_reader *r, struct group *g, struct lane *l)
 		int ret = g->d->ops->stream_next(l->stream, to);
 		uint32_t i = l->n;
 
-		if (ret < 0) {
+		if (ret == -EAGAIN) {
+			r->behind = true;
+		} else if (ret < 0) {
 			l->dead = true;
 			if (!r->error)
 				r->error = ret;
@@ -283,12 +292,14 @@ static bool poll_once(struct dlog_reader *r)
 
 	for (size_t i = 0; i < r->n; i++) {
 		struct group *g = &r->group[i];
+		/* Who is told does not look every few ms. */
+		bool rare = g->watch.fd >= 0;
 
 		for (uint32_t k = 0; k < g->lanes; k++) {
 			struct lane *l = &g->lane[k];
 
 			if (l->n || l->dead || l == r->out_lane ||
-			    !g->d->ops->stream_poll(l->stream))
+			    !g->d->ops->stream_poll(l->stream, rare))
 				continue;
 			lane_fill(r, g, l);
 			more |= l->n > 0;
@@ -306,6 +317,7 @@ static bool poll_once(struct dlog_reader *r)
 static void reader_poll(struct dlog_reader *r)
 {
 	r->polled = dlog_now(CLOCK_MONOTONIC);
+	r->behind = false;
 	r->busy = poll_once(r);
 	r->idle = r->busy ? 0 : r->idle + 1;
 	if (r->busy)
@@ -470,18 +482,23 @@ static int join_end(struct dlog_reader *r, struct dlog_entry *e)
 
 /*
  * The next entry of what has been read: 1, or 0 when there is none, or none
- * but a line whose next piece may still come.
+ * but a line whose next piece may still come.  A guest may write pieces, or
+ * what is skipped, for ever: so 0, too, to a follower that took many.
  */
 static int reader_take(struct dlog_reader *r, struct dlog_entry *e)
 {
 	struct group *g;
 
-	while ((g = reader_head(r))) {
+	for (uint32_t n = 0; (g = reader_head(r)); n++) {
 		struct lane *l = r->joining ? join_find(r, &g) : group_head(g);
 		bool whole;
 
 		if (!l)
 			return join_end(r, e);
+		if (r->follow && n == TAKE_MAX) {
+			r->behind = true;
+			return 0;
+		}
 		reader_pop(r, g, l);
 		if (g->skip && !skip_passed(g, r->out->boot, r->out->key)) {
 			reader_put(r);
@@ -509,15 +526,70 @@ static int reader_take(struct dlog_reader *r, struct dlog_entry *e)
 	return 0;
 }
 
-static void reader_sleep(const struct dlog_reader *r, uint64_t until)
+/* Has somebody told us that there may be something new? */
+static bool reader_hear(struct dlog_reader *r)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < r->n; i++)
+		any |= dlog_watch_hear(&r->group[i].watch);
+	return any;
+}
+
+/*
+ * Until something may have come.  If all sources have somebody who tells us
+ * (watch.c), that; else a short time.  Whatever it was that woke us, the
+ * caller has to look.
+ */
+static void reader_sleep(struct dlog_reader *r, uint64_t until)
 {
 	uint64_t now = dlog_now(CLOCK_MONOTONIC);
-	uint64_t most = r->idle < IDLE_POLLS ? POLL_NS : POLL_IDLE_NS;
-	uint64_t ns = until > now ? until - now : 0;
-	struct timespec ts = { 0 };
+	uint64_t most = r->idle < IDLE_POLLS ? POLL_NS : POLL_IDLE_NS, ns;
+	bool watched = true, armed = true;
+	struct timespec ts;
 
-	ts.tv_nsec = (long)(ns < most ? ns : most);
-	nanosleep(&ts, NULL);
+	for (size_t i = 0; i < r->n && watched; i++)
+		watched = dlog_watch_open(&r->group[i].watch, r->group[i].d,
+					  now);
+	/* To be told of some is no use, and there are few who may wait. */
+	for (size_t i = 0; i < r->n && !watched; i++)
+		dlog_watch_leave(&r->group[i].watch, now);
+	for (size_t i = 0; i < r->n; i++) {
+		struct dlog_watch *w = &r->group[i].watch;
+
+		if (w->state == DLOG_WATCH_STORED) {
+			/* Not whole yet, but soon. */
+			w->state = DLOG_WATCH_IDLE;
+			most = SOON_NS;
+			armed = false;
+		}
+		armed &= watched && most != SOON_NS && dlog_watch_ask(w, now);
+		r->wait[i] = (struct pollfd){ w->fd, POLLIN, 0 };
+	}
+	if (armed)
+		most = WATCH_NS;
+	if (r->joining && r->join_until < until)
+		until = r->join_until;
+	ns = until > now ? until - now : 0;
+	ns = ns < most ? ns : most;
+	ts.tv_sec = (time_t)(ns / 1000000000u);
+	ts.tv_nsec = (long)(ns % 1000000000u);
+	ppoll(r->wait, r->n, &ts, NULL);
+	reader_hear(r);
+}
+
+int dlog_reader_wake_fd(struct dlog_reader *r)
+{
+	uint64_t now = dlog_now(CLOCK_MONOTONIC);
+	struct group *g = r->group;
+
+	if (r->n != 1 || !r->follow || !dlog_watch_open(&g->watch, g->d, now))
+		return -1;
+	/* Nobody tells of what is there already. */
+	if (r->behind)
+		return -1;
+	dlog_watch_ask(&g->watch, now);
+	return g->watch.fd;
 }
 
 int dlog_reader_next(struct dlog_reader *r, struct dlog_entry *e,
@@ -533,14 +605,14 @@ int dlog_reader_next(struct dlog_reader *r, struct dlog_entry *e,
 		now = dlog_now(CLOCK_MONOTONIC);
 		if (timeout_ms >= 0)
 			until = now + (uint64_t)timeout_ms * 1000000;
-		if (now - r->polled >= POLL_NS)
+		if (r->behind || now - r->polled >= POLL_NS)
 			reader_poll(r);
 	}
 	for (;;) {
 		if (reader_take(r, e))
 			return 1;
 		/* What comes from now on is new. */
-		for (size_t i = 0; i < r->n; i++)
+		for (size_t i = 0; i < r->n && !reader_head(r); i++)
 			r->group[i].skip = false;
 		now = r->follow ? dlog_now(CLOCK_MONOTONIC) : 0;
 		if (r->joining &&
@@ -550,9 +622,12 @@ int dlog_reader_next(struct dlog_reader *r, struct dlog_entry *e,
 		r->error = 0;
 		if (error)
 			return error;
-		if (!r->follow || (now >= until && !r->busy))
+		if (!r->follow)
 			return 0;
-		if (!r->busy)
+		if (now >= until &&
+		    (r->behind || (!r->busy && !reader_hear(r))))
+			return 0;
+		if (!r->busy && !r->behind && now < until)
 			reader_sleep(r, until);
 		reader_poll(r);
 	}
@@ -601,6 +676,20 @@ uint64_t dlog_reader_missed(struct dlog_reader *r)
 			missed += g->d->ops->stream_missed(g->lane[k].stream);
 	}
 	return missed;
+}
+
+uint64_t dlog_reader_hidden(struct dlog_reader *r)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < r->n; i++) {
+		struct group *g = &r->group[i];
+
+		for (uint32_t k = 0; g->d->ops->stream_hidden && k < g->lanes;
+		     k++)
+			n += g->d->ops->stream_hidden(g->lane[k].stream);
+	}
+	return n;
 }
 
 /*
@@ -673,6 +762,7 @@ static void group_free(struct group *g)
 			g->d->ops->stream_free(g->lane[i].stream);
 	free(g->lane);
 	free(g->heap);
+	dlog_watch_close(&g->watch);
 }
 
 void dlog_reader_free(struct dlog_reader *r)
@@ -683,6 +773,7 @@ void dlog_reader_free(struct dlog_reader *r)
 		group_free(&r->group[i]);
 	free(r->group);
 	free(r->join_buf);
+	free(r->wait);
 	free(r);
 }
 
@@ -717,8 +808,11 @@ int dlog_reader_new(struct dlog_reader **out, struct dlog **sources, size_t n,
 	r->follow = flags & DLOG_READER_FOLLOW;
 	r->group = calloc(n, sizeof(*r->group));
 	r->join_buf = malloc(JOIN_MAX);
-	if (!r->group || !r->join_buf)
+	r->wait = calloc(n, sizeof(*r->wait));
+	if (!r->group || !r->join_buf || !r->wait)
 		goto fail;
+	for (size_t i = 0; i < n; i++)
+		r->group[i].watch.fd = -1;
 	for (size_t i = 0; i < n; i++) {
 		name = sources[i]->name;
 		ret = group_new(&r->group[i], sources[i], flags);

@@ -158,10 +158,13 @@ int filter_facilities(struct filter *f, const char *list)
 
 int filter_kinds(struct filter *f, const char *list)
 {
-	return mask_list(&f->kinds, list, "type of record",
-			 "printk, text, event, boot, state, regs, stack or "
-			 "call",
-			 kind_term);
+	int ret = mask_list(&f->kinds, list, "type of record",
+			    "printk, text, event, boot, state, regs, stack, "
+			    "call or blocks",
+			    kind_term);
+
+	f->blocks = f->kinds & 1u << DLOG_KIND_BLOCKS;
+	return ret;
 }
 
 int filter_cpus(struct filter *f, const char *list)
@@ -372,6 +375,15 @@ static bool match_text(struct filter *f, const struct dlog_entry *e)
 	return !regexec(&f->regex, (const char *)text, 1, &at, REG_STARTEND);
 }
 
+/* Blocks lie in rings of their own, and say whose they are. */
+static bool match_cpu(const struct filter *f, const struct limits *l,
+		      const struct dlog_entry *e)
+{
+	if (e->kind == DLOG_KIND_BLOCKS)
+		return f->cpus[e->arg / 8] & 1u << e->arg % 8;
+	return l->rings[e->ring / 8] & 1u << e->ring % 8;
+}
+
 bool filter_match(struct filter *f, size_t source, const struct dlog_entry *e)
 {
 	const struct limits *l = &f->limits[source];
@@ -384,7 +396,7 @@ bool filter_match(struct filter *f, size_t source, const struct dlog_entry *e)
 	if (f->facilities && (!entry_is_text(e) || e->facility > 31 ||
 			      !(f->facilities & 1u << e->facility)))
 		return false;
-	if (f->some_cpus && !(l->rings[e->ring / 8] & 1u << e->ring % 8))
+	if (f->some_cpus && !match_cpu(f, l, e))
 		return false;
 	if ((f->since.kind || f->until.kind) && !match_time(f, l, e))
 		return false;

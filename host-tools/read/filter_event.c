@@ -417,7 +417,7 @@ static bool function_match(struct event_decoder *dec, const char *glob,
 		return false;
 	event_get(type, e, (uint32_t)ip, &v);
 	if (!v.there ||
-	    !event_symbol(dec, e->boot, v.number, name, sizeof(name)))
+	    !event_symbol(dec, e->boot, e->time, v.number, name, sizeof(name)))
 		return false;
 	plus = strchr(name, '+');
 	if (plus)

@@ -13,6 +13,8 @@
 
 #include "options.h"
 
+#define CLOCKS_TOLD 8u /* boots of a file */
+
 /* ---- files ---- */
 
 static int open_source(struct source *src, const char *path,
@@ -94,6 +96,28 @@ static int load_symbols(struct source *src, size_t n, const char *path)
 	return ret;
 }
 
+/*
+ * Of files that are shown together, one may have watched another: then that
+ * one's clock goes by it.
+ */
+static int learn_clocks(struct source *src, size_t n, enum mode mode)
+{
+	if (mode != MODE_RECORDS && mode != MODE_STATS)
+		return 0;
+	for (size_t i = 0; i < n; i++)
+		for (size_t k = 0; k < n; k++) {
+			int ret = dlog_learn_clock(src[i].d, src[k].d);
+
+			if (ret >= 0)
+				continue;
+			fprintf(stderr,
+				PROGRAM ": %s: cannot be read for clocks: %s\n",
+				src[k].path, strerror(-ret));
+			return ret;
+		}
+	return 0;
+}
+
 static void close_sources(struct source *src, size_t n)
 {
 	for (size_t i = 0; src && i < n; i++) {
@@ -172,6 +196,11 @@ static int run_table(struct options *o, struct source *src, size_t i,
 		if (o->fmt.names && !o->fmt.json)
 			sink_printf(v->out, "%s:\n", src->path);
 		return show_events(v, src);
+	case MODE_BLOCKS:
+		if (o->fmt.names && !o->fmt.json)
+			sink_printf(v->out, "%s:\n", src->path);
+		return show_blocks(v, src, &o->filter, o->filter.limits[i].boot,
+				   o->blocks);
 	case MODE_START:
 	case MODE_STOP:
 		return set_control(src, o->mode == MODE_STOP);
@@ -213,6 +242,39 @@ static void tell_boot(const struct options *o, const struct source *src,
 			src->path, boot, n);
 }
 
+/* How well times of @src and of what watched it can be compared. */
+static void tell_clock(struct source *src)
+{
+	struct dlog_clock_relation rel;
+	uint32_t more = 0;
+
+	for (uint32_t i = 0; dlog_get_clock(src->d, i, &rel); i++) {
+		struct dlog_info info;
+
+		if (i >= CLOCKS_TOLD) {
+			more++;
+			continue;
+		}
+		dlog_get_info(rel.witness, &info);
+		fprintf(stderr,
+			PROGRAM ": %s: boot %u on the clock of %s by %u "
+				"pairs: from %.3f to %.3f s within %.3f ms",
+			src->path, rel.boot, info.path, rel.pairs,
+			(double)rel.from / 1e9, (double)rel.to / 1e9,
+			(double)rel.bound / 1e6);
+		if (rel.jumps)
+			fprintf(stderr,
+				", but for %u jumps of its clock, %.3f s in all",
+				rel.jumps, (double)rel.jumped / 1e9);
+		if (rel.cpus)
+			fputs(", as far as its CPUs' clocks agree", stderr);
+		fputc('\n', stderr);
+	}
+	if (more)
+		fprintf(stderr, PROGRAM ": %s: and %u more boots\n", src->path,
+			more);
+}
+
 /* Hints on stderr, when all is printed. */
 static void tell_after(struct options *o, struct source *src, size_t n)
 {
@@ -225,7 +287,12 @@ static void tell_after(struct options *o, struct source *src, size_t n)
 			(unsigned long long)o->filter.no_clock);
 	if (o->mode == MODE_RECORDS)
 		tell_boot(o, src, o->filter.limits[0].boot);
+	if (o->hidden && o->out->headers)
+		fprintf(stderr,
+			PROGRAM ": blocks that CPUs executed are there too: "
+				"--blocks shows the last ones\n");
 	for (size_t i = 0; i < n; i++) {
+		tell_clock(&src[i]);
 		if (!src[i].nr_boots && o->mode != MODE_CHECK)
 			fprintf(stderr,
 				PROGRAM ": %s: no guest has written here "
@@ -255,6 +322,7 @@ static int run_records(struct options *o, struct view *v)
 		ret = o->out->begin(v);
 	if (!ret)
 		ret = show_records(&sh);
+	o->hidden = sh.hidden;
 	if (o->out->end) {
 		int end = o->out->end(v, !ret);
 
@@ -313,6 +381,7 @@ static int run(struct options *o, struct source *src, size_t n)
 		.nr_src = n,
 		.boot = o->filter.limits[0].boot,
 		.lines = o->lines,
+		.quiet = o->quiet,
 	};
 	int ret;
 
@@ -355,7 +424,8 @@ int main(int argc, char **argv)
 	n = (size_t)(argc - optind);
 	o.fmt.names = n > 1;
 	if (!open_sources(&src, argv + optind, n, &o) &&
-	    !load_symbols(src, n, o.symbols) && !filter_bind(&o.filter, src, n))
+	    !load_symbols(src, n, o.symbols) && !learn_clocks(src, n, o.mode) &&
+	    !filter_bind(&o.filter, src, n))
 		ret = run(&o, src, n);
 out:
 	close_sources(src, n);

@@ -14,6 +14,9 @@
 
 #include "options.h"
 
+#define BLOCKS_SHOWN 100u
+#define BLOCKS_MAX 1000000000u
+
 /* Here --help lists the formats. */
 #define HELP_OUTPUTS "<outputs>"
 
@@ -36,7 +39,7 @@ static const char help_text[] =
 	"      --facility LIST     only these facilities: kern,daemon\n"
 	"  -t, --types LIST        only printk, text, event, boot, state, "
 	"regs,\n"
-	"                          stack, call\n"
+	"                          stack, call, blocks\n"
 	"  -e, --event EVENT       only these events: sched:*, or with a "
 	"condition\n"
 	"                          sched_switch:prev_pid==0; && and || join\n"
@@ -82,7 +85,10 @@ static const char help_text[] =
 	"                          2 not readable\n"
 	"      --regs              each CPU's last registers\n"
 	"      --events            the events it knows, and their fields\n"
-	"                          (all five also with -o json)\n"
+	"      --blocks[=N]        the last N (100) blocks that each CPU "
+	"executed,\n"
+	"                          recorded by QEMU's plugin; loops folded\n"
+	"                          (all six also with -o json)\n"
 	"\n"
 	"The guest:\n"
 	"      --stop, --start     ask it to stop recording, to go on\n"
@@ -103,6 +109,7 @@ enum {
 	OPT_CHECK,
 	OPT_REGS,
 	OPT_EVENTS,
+	OPT_BLOCKS,
 	OPT_FUNCTION,
 	OPT_PID,
 	OPT_SYMBOLS,
@@ -152,6 +159,7 @@ static const struct option long_options[] = {
 	{ "check", no_argument, NULL, OPT_CHECK },
 	{ "regs", no_argument, NULL, OPT_REGS },
 	{ "events", no_argument, NULL, OPT_EVENTS },
+	{ "blocks", optional_argument, NULL, OPT_BLOCKS },
 	{ "start", no_argument, NULL, OPT_START },
 	{ "stop", no_argument, NULL, OPT_STOP },
 	{ "help", no_argument, NULL, 'h' },
@@ -218,12 +226,30 @@ static int set_mode(struct options *o, enum mode mode)
 {
 	if (o->mode != MODE_RECORDS && o->mode != mode) {
 		fprintf(stderr, PROGRAM ": only one of --list-boots, --stats, "
-					"--check, --regs, --events, --start, "
-					"--stop\n");
+					"--check, --regs, --events, --blocks, "
+					"--start, --stop\n");
 		return -EINVAL;
 	}
 	o->mode = mode;
 	return 0;
+}
+
+static int parse_blocks(struct options *o, const char *text)
+{
+	char *end;
+	unsigned long n;
+
+	o->blocks = BLOCKS_SHOWN;
+	if (text) {
+		errno = 0;
+		n = strtoul(text, &end, 10);
+		if (!isdigit((unsigned char)*text) || *end || errno || !n ||
+		    n > BLOCKS_MAX)
+			return cli_wrong(PROGRAM, "number of blocks", text,
+					 "1 to 1000000000");
+		o->blocks = n;
+	}
+	return set_mode(o, MODE_BLOCKS);
 }
 
 /* ---- which file ---- */
@@ -425,6 +451,8 @@ static int parse_look(struct options *o, int c)
 		return set_mode(o, MODE_REGS);
 	case OPT_EVENTS:
 		return set_mode(o, MODE_EVENTS);
+	case OPT_BLOCKS:
+		return parse_blocks(o, optarg);
 	case OPT_SYMBOLS:
 		o->symbols = optarg;
 		return 0;

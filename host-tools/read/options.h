@@ -14,6 +14,7 @@ enum mode {
 	MODE_CHECK,
 	MODE_REGS,
 	MODE_EVENTS,
+	MODE_BLOCKS,
 	MODE_START,
 	MODE_STOP,
 };
@@ -31,6 +32,8 @@ struct options {
 	bool follow, quiet, no_pager, fold_case;
 	bool lines_given, boot_given;
 	long lines;
+	size_t blocks; /* of each CPU, for MODE_BLOCKS */
+	uint64_t hidden; /* records of blocks that were not shown */
 };
 
 /*

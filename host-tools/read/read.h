@@ -4,8 +4,8 @@
  *
  * options.c reads the command line, main.c opens the files, show.c runs through
  * the records; filter.c, filter_event.c and when.c decide which are shown,
- * output/ how, target.c and pager.c where; tables.c and events.c answer
- * questions about whole files.
+ * output/ how, target.c and pager.c where; tables.c, events.c and blocks.c
+ * answer questions about whole files.
  * Relies on libdlog, what host-tools/common has.
  */
 #ifndef DLOG_READ_H
@@ -66,6 +66,7 @@ void when_date(struct sink *s, uint64_t real, bool utc);
 
 struct filter {
 	uint32_t kinds; /* bit for each enum dlog_kind */
+	bool blocks; /* asked for by name; they are not in @kinds else */
 	uint32_t levels; /* bit for each level */
 	uint32_t facilities; /* bit for each, 0: all, of any kind */
 	bool some_cpus;
@@ -133,6 +134,7 @@ struct view {
 	size_t nr_src;
 	uint32_t boot; /* the only one shown, 0: all */
 	long lines; /* only the last so many are shown, LINES_ALL */
+	bool quiet; /* no hints */
 	void *state; /* the output's own */
 	struct dlog_error err; /* what an output's negative result means */
 };
@@ -199,11 +201,9 @@ struct target {
  */
 int target_open(struct target *t, const char *path, const struct output *out,
 		bool force);
-/* Has a signal come meanwhile that ends us?  Then nothing more is written. */
-bool target_interrupted(void);
 /*
  * Give it its name (if @ok), or remove it.  0, or negative after a message.
- * Does not come back if target_interrupted(): then the signal takes effect.
+ * Does not come back if newfile_signal(): then the signal takes effect.
  */
 int target_close(struct target *t, bool ok);
 
@@ -224,6 +224,7 @@ struct show {
 	/* the last records, in turn; copies */
 	struct kept *kept;
 	size_t nr_kept, next_kept;
+	uint64_t hidden; /* records of kind BLOCKS that were left out */
 };
 
 /* 0 or negative, after a message unless the output has one. */
@@ -244,6 +245,10 @@ int show_check(struct view *v, struct source *src);
 int show_events(struct view *v, struct source *src);
 uint32_t count_events(struct dlog *d);
 int show_regs(struct view *v, struct source *src, uint32_t boot);
+/* blocks.c: of each CPU chosen by @f the last @lines blocks; @boot 0: of the
+ * latest boot. */
+int show_blocks(struct view *v, struct source *src, const struct filter *f,
+		uint32_t boot, size_t lines);
 /* Heartbeats that are behind, on stderr: the guest may hang. */
 bool tell_stale(struct source *src);
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "newfile.h"
 #include "read.h"
 
 #define WAIT_MS 1000 /* between looks at stdout and heartbeats */
@@ -149,8 +150,11 @@ static int take(struct show *sh, const struct dlog_entry *e, bool keep_it)
 	size_t i = source_of(sh, e);
 	bool match;
 
-	if (target_interrupted())
+	if (newfile_signal())
 		return -EINTR;
+	if (sh->follow && e->kind == DLOG_KIND_EVENT)
+		for (size_t k = 0; k < sh->n; k++)
+			dlog_learn_entry(sh->src[k].d, e);
 	match = filter_match(sh->filter, i, e);
 	/* What is not shown now may tell the name of a thread that is. */
 	if ((!match || keep_it) && e->kind == DLOG_KIND_EVENT &&
@@ -257,6 +261,8 @@ static int open_reader(struct show *sh, struct dlog_reader **r,
 		flags = DLOG_READER_FOLLOW | (sh->lines ? 0 : DLOG_READER_NEW);
 	if (last)
 		flags |= DLOG_READER_LAST;
+	if (sh->filter->blocks)
+		flags |= DLOG_READER_BLOCKS;
 	ret = dlog_reader_new(r, list, sh->n, flags, &err);
 	if (ret) {
 		fprintf(stderr, PROGRAM ": %s\n", err.text);
@@ -297,6 +303,7 @@ int show_records(struct show *sh)
 	    !sh->view->out->error)
 		fprintf(stderr, PROGRAM ": %s: reading stopped: %s\n",
 			sh->src[0].path, strerror(-ret));
+	sh->hidden = dlog_reader_hidden(r);
 out:
 	forget_kept(sh);
 	dlog_reader_free(r);

@@ -116,6 +116,27 @@ def modules_only_where_they_were():
 
 
 @case
+def modules_that_come_and_go():
+    """By the region's own symbols: where one module was another one is."""
+    script = 'boot 6.1\n'
+    for number, name in (1, b'early'), (2, b'late'):
+        script += 'catalog 11 %d 0 %s\ncatalog 12 %d 0 %s\n' % (
+            number, b'module\0'.hex(),
+            number, (struct.pack('<II', 0, 64) + name + b'\0').hex())
+    for ns, number, size, base in ((500, 1, 4096, MODULE), (1500, 1, 0, 0),
+                                   (1600, 2, 4096, MODULE)):
+        script += 'catalog 13 %d %d %s\n' % (
+            number, ns, struct.pack('<IIQ', 1, size, base).hex())
+    for ns in 1000, 2000:
+        script += record(MODULE, ns, 0, 0)
+    g = region(script)
+    same(calls(g), [['early', '<--', 'early'], ['late', '<--', 'late']])
+    for name, ns in ('early', 1000), ('late', 2000):
+        same([round(o['time'] * 10**9)
+              for o in objects('--function', name, g)], [ns])
+
+
+@case
 def by_function():
     g = two_boots()
     file = system_map()

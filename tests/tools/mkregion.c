@@ -26,6 +26,7 @@
  *	format TEXT		what this said last, without line "ID:"
  *	record KIND ARG NS HEX
  *	state STATUS NS TEXT
+ *	catalog KIND ARG NS HEX a record of the catalog
  *	note NS                 the record that a driver leaves at boot
  *	stack CPU REASON NS TEXT
  *	torn NS TEXT            reserved and begun, never committed
@@ -310,6 +311,21 @@ static void any_record(struct maker *m, char *p)
 	append(m, DLOG_TYPE(kind, arg), time, data, n);
 }
 
+static void catalog_record(struct maker *m, char *p)
+{
+	struct dlog_catalog_item it = { 0 };
+	uint8_t data[1024];
+	uint32_t kind = (uint32_t)number(m, &p), arg = (uint32_t)number(m, &p);
+	uint64_t time = number(m, &p);
+	size_t n = hex(m, word(&p), data, sizeof(data));
+
+	while (dlog_catalog_next(&m->rg, &it))
+		;
+	if (dlog_catalog_append(&m->rg, &it, time, DLOG_TYPE(kind, arg), data,
+				(uint32_t)n))
+		fail(m, "the catalog does not take it");
+}
+
 static void stack_record(struct maker *m, char *p)
 {
 	uint8_t data[4096];
@@ -406,6 +422,8 @@ static bool record(struct maker *m, const char *cmd, char *p)
 		m->format = strndup(t, n);
 	} else if (!strcmp(cmd, "record")) {
 		any_record(m, p);
+	} else if (!strcmp(cmd, "catalog")) {
+		catalog_record(m, p);
 	} else if (!strcmp(cmd, "stack")) {
 		stack_record(m, p);
 	} else if (!strcmp(cmd, "torn")) {

@@ -61,15 +61,21 @@ static uint32_t add(const char *name, const char *fields, const char *format)
 	return (uint32_t)id;
 }
 
-static void append(uint32_t kind, uint32_t arg, const void *data, uint32_t len)
+static void append_at(uint64_t time, uint32_t kind, uint32_t arg,
+		      const void *data, uint32_t len)
 {
 	struct dlog_catalog_item it = { 0 };
 
 	while (dlog_catalog_next(&rg, &it))
 		;
-	assert_int_equal(dlog_catalog_append(&rg, &it, 0, DLOG_TYPE(kind, arg),
-					     data, len),
+	assert_int_equal(dlog_catalog_append(&rg, &it, time,
+					     DLOG_TYPE(kind, arg), data, len),
 			 0);
+}
+
+static void append(uint32_t kind, uint32_t arg, const void *data, uint32_t len)
+{
+	append_at(0, kind, arg, data, len);
 }
 
 static void open_it(void)
@@ -287,10 +293,62 @@ static void symbols_at_one_place(void **state)
 	append(DLOG_KIND_BASE, 1, &base, sizeof(base));
 	open_it();
 	for (int i = 0; i < 100000; i++)
-		assert_true(event_symbol(dec, 1, 0x100014, text, 64));
+		assert_true(
+			event_symbol(dec, 1, UINT64_MAX, 0x100014, text, 64));
 	snprintf(block, 16, "%05d+0x4", (int)(100000 - n / 14));
 	assert_string_equal(text, block);
-	assert_false(event_symbol(dec, 1, 0x100018, text, 64));
+	assert_false(event_symbol(dec, 1, UINT64_MAX, 0x100018, text, 64));
+}
+
+static void at(uint64_t time, uint64_t base)
+{
+	struct dlog_base b = { .boot = 1, .size = 0x1000, .base = base };
+
+	append_at(time, DLOG_KIND_BASE, 1, &b, sizeof(b));
+}
+
+static void expect_at(uint64_t time, uint64_t address, const char *name)
+{
+	struct dlog_symbol sym;
+
+	assert_int_equal(dlog_get_symbol_at(d, 1, time, address, &sym), !!name);
+	if (name)
+		assert_string_equal(sym.name, name);
+	if (name)
+		assert_int_equal(sym.address, address - 0x10);
+}
+
+/* An object that moves, also onto itself, and goes. */
+static void symbols_that_move(void **state)
+{
+	static const char notes[] = "\0\0\0\0\0\x8\0\0low\0"
+				    "\0\x8\0\0\0\x8\0\0high";
+
+	(void)state;
+	append(DLOG_KIND_SYMBOLS, 1, notes, sizeof(notes));
+	at(100, 0x10000);
+	at(200, 0x10800);
+	at(300, 0);
+	at(400, 0x20000);
+	open_it();
+	/* Whoever says where it is has seen it before. */
+	expect_at(50, 0x10010, "low");
+	expect_at(50, 0x10810, "high");
+	expect_at(50, 0x11010, "high");
+	expect_at(150, 0x10810, "high");
+	expect_at(250, 0x10810, "low");
+	expect_at(250, 0x10010, NULL);
+	expect_at(350, 0x10810, NULL);
+	expect_at(350, 0x20010, "low");
+	expect_at(UINT64_MAX, 0x20010, "low");
+	expect_at(UINT64_MAX, 0x10810, NULL);
+	/* While it is read. */
+	at(500, 0x30000);
+	expect_at(600, 0x30810, "high");
+	expect_at(600, 0x20010, NULL);
+	expect_at(450, 0x20010, "low");
+	expect_at(350, 0x10810, NULL);
+	expect_at(250, 0x10810, "low");
 }
 
 static void symbols(void **state)
@@ -311,18 +369,24 @@ static void symbols(void **state)
 	base.base = 0xffffffff81000000;
 	append(DLOG_KIND_BASE, 7, &base, sizeof(base));
 	open_it();
-	assert_false(event_symbol(dec, 1, base.base + 0x1010, text, 64));
+	assert_false(
+		event_symbol(dec, 1, UINT64_MAX, base.base + 0x1010, text, 64));
 	/* Appended while it is read. */
 	append(DLOG_KIND_SYMBOLS, 7, &read, 8 + 9);
-	assert_true(event_symbol(dec, 1, base.base + 0x1010, text, 64));
+	assert_true(
+		event_symbol(dec, 1, UINT64_MAX, base.base + 0x1010, text, 64));
 	assert_string_equal(text, "vfs_read+0x10");
 	assert_int_equal(dlog_get_symbol(d, 1, base.base + 0x10ff, &sym), 1);
 	assert_string_equal(sym.object, "vmlinux 6.1");
 	/* Behind its end, before the first, behind the object, other boots. */
-	assert_false(event_symbol(dec, 1, base.base + 0x1100, text, 64));
-	assert_false(event_symbol(dec, 1, base.base + 0xfff, text, 64));
-	assert_false(event_symbol(dec, 1, base.base + 0x10000, text, 64));
-	assert_false(event_symbol(dec, 2, base.base + 0x1010, text, 64));
+	assert_false(
+		event_symbol(dec, 1, UINT64_MAX, base.base + 0x1100, text, 64));
+	assert_false(
+		event_symbol(dec, 1, UINT64_MAX, base.base + 0xfff, text, 64));
+	assert_false(event_symbol(dec, 1, UINT64_MAX, base.base + 0x10000, text,
+				  64));
+	assert_false(
+		event_symbol(dec, 2, UINT64_MAX, base.base + 0x1010, text, 64));
 	record[1] = base.base + 0x1000;
 	record[2] = base.base + 0x2044;
 	assert_string_equal(text_of(id, record, sizeof(record)),
@@ -541,6 +605,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(growing, setup, teardown),
 		cmocka_unit_test_setup_teardown(long_names, setup, teardown),
 		cmocka_unit_test_setup_teardown(symbols, setup, teardown),
+		cmocka_unit_test_setup_teardown(symbols_that_move, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(symbols_at_one_place, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(hostile_formats, setup,

@@ -5,6 +5,8 @@
  */
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -54,6 +56,19 @@ static uint32_t drain(struct follow *f, int timeout)
 }
 
 #define PATIENCE 60 /* ms: more than the slowest ordinary poll takes */
+
+/*
+ * @n records behind one that nobody finishes, which the reader waits for: a
+ * busy machine may take its time.
+ */
+static void drain_behind(struct follow *f, uint32_t n)
+{
+	uint32_t got = 0;
+
+	for (uint32_t tries = 0; got < n && tries < 30; tries++)
+		got += drain(f, 700);
+	drain(f, PATIENCE);
+}
 
 static void lines(void **state)
 {
@@ -216,10 +231,7 @@ static void start_in_flight(void **state)
 		w_partial(&f.w, 0, 100, steps, &t);
 		for (uint32_t i = 0; i < 5; i++)
 			w_line(&f.w, 0);
-		/* A busy machine may take its time. */
-		for (uint32_t n = 0, tries = 0; n < 5 && tries < 30; tries++)
-			n += drain(&f, 700);
-		drain(&f, PATIENCE);
+		drain_behind(&f, 5);
 		for (uint32_t i = 0; i < f.w.n; i++)
 			assert_int_equal(f.w.t[i].seen,
 					 &f.w.t[i] != &f.w.t[f.w.n - 6]);
@@ -250,7 +262,7 @@ static void first_start_in_flight(void **state)
 		w_partial(&f.w, 0, 100, 3, &t);
 		for (uint32_t i = 0; i < 5; i++)
 			w_line(&f.w, 0);
-		drain(&f, 700);
+		drain_behind(&f, 5);
 		for (uint32_t i = 0; i < f.w.n; i++)
 			assert_int_equal(f.w.t[i].seen,
 					 &f.w.t[i] != &f.w.t[f.w.n - 6]);
@@ -430,12 +442,44 @@ static int as_file(struct world *w, char *path)
 	return fd;
 }
 
-#include <sys/mman.h>
+#define LINES 200u
+#define WINDOWS 20u
+
+static int u64_order(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/*
+ * CPU time of a reader with nothing to do, ns in each second: the median of
+ * many short times.  What else runs on the machine makes some of them dearer
+ * (caches, a hypervisor that takes the CPU away); a reader that does too much,
+ * if only at every few polls, makes most of them so.
+ */
+static uint64_t idle_cost(struct dlog_reader *r)
+{
+	uint64_t cost[WINDOWS];
+	struct dlog_entry e;
+
+	for (uint32_t i = 0; i < WINDOWS; i++) {
+		uint64_t cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+		uint64_t wall = clock_ns(CLOCK_MONOTONIC);
+
+		assert_int_equal(dlog_reader_next(r, &e, 100), 0);
+		cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID) - cpu;
+		wall = clock_ns(CLOCK_MONOTONIC) - wall;
+		cost[i] = cpu * 1000000000u / wall;
+	}
+	qsort(cost, WINDOWS, sizeof(*cost), u64_order);
+	return cost[WINDOWS / 2];
+}
 
 static void latency_and_idle(void **state)
 {
-	struct writer wr = { .ring = 1, .wait_ns = 7000000, .count = 200 };
-	uint64_t late = 0, next = 0, cpu, wall;
+	struct writer wr = { .ring = 1, .wait_ns = 7000000, .count = LINES };
+	uint64_t age[LINES], next = 0, idle;
 	struct dlog_reader *r;
 	struct dlog_entry e;
 	struct world w;
@@ -459,25 +503,22 @@ static void latency_and_idle(void **state)
 	assert_int_equal(dlog_reader_new(&r, &d, 1, DLOG_READER_FOLLOW, NULL),
 			 0);
 	assert_int_equal(pthread_create(&thread, NULL, writer_run, &wr), 0);
-	while (next < 200 && dlog_reader_next(r, &e, 2000) == 1) {
-		uint64_t age = clock_ns(CLOCK_MONOTONIC) - e.time;
-
+	while (next < LINES && dlog_reader_next(r, &e, 2000) == 1) {
+		age[next] = clock_ns(CLOCK_MONOTONIC) - e.time;
 		assert_int_equal(check_number(&e), next++);
-		if (age > late)
-			late = age;
 	}
 	pthread_join(thread, NULL);
-	assert_int_equal(next, 200);
-	cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID);
-	wall = clock_ns(CLOCK_MONOTONIC);
-	assert_int_equal(dlog_reader_next(r, &e, 2000), 0);
-	cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID) - cpu;
-	wall = clock_ns(CLOCK_MONOTONIC) - wall;
-	print_message("latest line after %.1f ms, idle %.3f %% of a core\n",
-		      (double)late / 1e6, 100.0 * (double)cpu / (double)wall);
-	/* A loaded machine may not run us for a while; the median is 5 ms. */
-	assert_true(late < 250000000u);
-	assert_true(cpu * 100 < wall);
+	assert_int_equal(next, LINES);
+	qsort(age, LINES, sizeof(*age), u64_order);
+	idle = idle_cost(r);
+	print_message("lines after %.1f ms, 1 in 10 after %.1f ms or more, "
+		      "idle %.3f %% of a core\n",
+		      (double)age[LINES / 2] / 1e6,
+		      (double)age[LINES * 9 / 10] / 1e6, (double)idle / 1e7);
+	/* A loaded machine may not run us for a while, now and then. */
+	assert_true(age[LINES / 2] < 50000000u);
+	assert_true(age[LINES * 9 / 10] < 250000000u);
+	assert_true(idle < 10000000u);
 	dlog_reader_free(r);
 	dlog_close(d);
 	munmap(w.mem, w.size);
@@ -575,6 +616,127 @@ static void full_speed(void **state)
 	w_free(&w);
 }
 
+/* ---- a writer that has nothing for us, and does not end ---- */
+
+enum nothing {
+	NO_RECORDS, /* sub-buffers with a START and no more */
+	HIDDEN, /* records of kind BLOCKS */
+	PIECES, /* of a line, empty, without end */
+};
+
+struct nothing_writer {
+	struct world w;
+	enum nothing what;
+	uint64_t position, records;
+	uint32_t written, most; /* sub-buffers */
+};
+
+/* It writes a sub-buffer as often as the reader reads one. */
+static struct nothing_writer *writes_on;
+
+static void write_nothing(struct nothing_writer *wr)
+{
+	uint64_t seed = dlog_region_seed(&wr->w.rg, 0);
+	uint8_t *p = w_at(&wr->w, 0, wr->position), block[16] = { 0 };
+	struct dlog_start s = { .position = wr->position,
+				.records = wr->records,
+				.boot = 1 };
+
+	if (wr->written++ >= wr->most)
+		return;
+	for (uint32_t i = 0; wr->what == PIECES && i < 169; i++)
+		dlog_ring_append_tagged(
+			&wr->w.ring[0], DLOG_TYPE(DLOG_KIND_PRINTK, 6), 50,
+			7 | DLOG_CALLER_CONT | DLOG_CALLER_OPEN, "", 0);
+	if (wr->what == PIECES)
+		return;
+	dlog_record_write(p, seed, wr->position, DLOG_TYPE(DLOG_KIND_START, 0),
+			  wr->records, false, 0, &s, sizeof(s));
+	if (wr->what == HIDDEN)
+		dlog_record_write(p + DLOG_START_SIZE, seed,
+				  wr->position + DLOG_START_SIZE,
+				  DLOG_TYPE(DLOG_KIND_BLOCKS, 0), wr->records++,
+				  false, 0, block, sizeof(block));
+	wr->position += w_subbuf(&wr->w);
+}
+
+/* In place of the C library's, for libdlog too. */
+ssize_t pread(int fd, void *buf, size_t len, off_t off)
+{
+	struct iovec v = { buf, len };
+
+	if (writes_on && len >= w_subbuf(&writes_on->w))
+		write_nothing(writes_on);
+	return preadv(fd, &v, 1, off);
+}
+
+/* Each call comes back, whatever is written meanwhile. */
+static void nothing_for_us(enum nothing what)
+{
+	struct nothing_writer wr = { .what = what, .most = 20000 };
+	uint32_t worst = 0;
+	struct dlog_reader *r;
+	struct dlog_entry e;
+	struct dlog *d;
+	char path[64];
+	void *heap;
+	int fd;
+
+	w_format(&wr.w, 1 << 18, 1, 4096, 8);
+	fd = as_file(&wr.w, path);
+	heap = wr.w.mem;
+	wr.w.mem = mmap(NULL, wr.w.size, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+			0);
+	assert_true(wr.w.mem != MAP_FAILED);
+	dlog_region_open(&wr.w.rg, wr.w.mem, wr.w.size);
+	w_boot(&wr.w, 1);
+	for (uint32_t i = 0; i < 8; i++)
+		write_nothing(&wr);
+	assert_int_equal(dlog_open(&d, path, 0, NULL), 0);
+	unlink(path);
+	assert_int_equal(dlog_reader_new(&r, &d, 1, DLOG_READER_FOLLOW, NULL),
+			 0);
+	writes_on = &wr;
+	for (uint32_t i = 0; i < 20; i++) {
+		uint32_t before = wr.written;
+
+		dlog_reader_next(r, &e, 0);
+		if (wr.written - before > worst)
+			worst = wr.written - before;
+	}
+	/* One that may wait does, and no longer than it shall. */
+	wr.most = UINT32_MAX;
+	if (what != PIECES)
+		assert_int_equal(dlog_reader_next(r, &e, 50), 0);
+	writes_on = NULL;
+	print_message("%u sub-buffers in a call\n", worst);
+	assert_true(worst < 1000);
+	dlog_reader_free(r);
+	dlog_close(d);
+	munmap(wr.w.mem, wr.w.size);
+	wr.w.mem = heap;
+	close(fd);
+	w_free(&wr.w);
+}
+
+static void no_records(void **state)
+{
+	(void)state;
+	nothing_for_us(NO_RECORDS);
+}
+
+static void hidden(void **state)
+{
+	(void)state;
+	nothing_for_us(HIDDEN);
+}
+
+static void pieces(void **state)
+{
+	(void)state;
+	nothing_for_us(PIECES);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -587,6 +749,9 @@ int main(void)
 		cmocka_unit_test(lapped),
 		cmocka_unit_test(open_piece),
 		cmocka_unit_test(two_sources),
+		cmocka_unit_test(no_records),
+		cmocka_unit_test(hidden),
+		cmocka_unit_test(pieces),
 		cmocka_unit_test(latency_and_idle),
 		cmocka_unit_test(full_speed),
 	};

@@ -81,9 +81,10 @@ const char *event_comm(struct event_decoder *dec, uint32_t boot, int64_t pid);
 /*
  * "name" or "name+0x12" of a code address by the region's symbols, or what
  * the user gave (System.map, /proc/kallsyms, vmlinux); false when unknown.
+ * @time is that of the record which has the address: code comes and goes.
  */
-bool event_symbol(struct event_decoder *dec, uint32_t boot, uint64_t address,
-		  char *buf, size_t size);
+bool event_symbol(struct event_decoder *dec, uint32_t boot, uint64_t time,
+		  uint64_t address, char *buf, size_t size);
 /* Symbols from a file for all boots of @d: 0 or negative after a message. */
 int event_load_symbols(struct dlog *d, const char *path,
 		       struct dlog_error *err);

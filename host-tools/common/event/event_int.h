@@ -117,6 +117,6 @@ bool event_check_record(const struct event_class *c, const uint8_t *data,
 /* symbols.c */
 void symbol_file_free(struct symbol_file *f);
 const char *event_symbol_find(struct event_decoder *dec, uint32_t boot,
-			      uint64_t address, uint64_t *start);
+			      uint64_t time, uint64_t address, uint64_t *start);
 
 #endif

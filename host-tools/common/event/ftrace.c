@@ -32,6 +32,7 @@ struct event_ftrace {
 	uint8_t *copy; /* of a record */
 	size_t room;
 	uint32_t boot; /* of the record that is printed */
+	uint64_t time;
 	char name[256]; /* of the function found last */
 };
 
@@ -156,7 +157,8 @@ static char *resolve(void *priv, unsigned long long *address, char **module)
 {
 	struct event_ftrace *f = priv;
 	uint64_t start;
-	const char *name = event_symbol_find(f->dec, f->boot, *address, &start);
+	const char *name = event_symbol_find(f->dec, f->boot, f->time, *address,
+					     &start);
 
 	if (!name)
 		return NULL;
@@ -271,6 +273,7 @@ bool event_ftrace_text(struct event_decoder *dec, struct event_class *c,
 		return false;
 	r.size = r.record_size = (int)e->len;
 	f->boot = e->boot;
+	f->time = e->time;
 	trace_seq_reset(&f->seq);
 	tep_print_event(f->tep, &f->seq, &r, "%s", TEP_PRINT_INFO);
 	if (f->seq.state != TRACE_SEQ__GOOD || f->seq.len > TEXT_MAX) {

@@ -288,22 +288,22 @@ static const char *file_find(struct event_decoder *dec, uint32_t boot,
 }
 
 const char *event_symbol_find(struct event_decoder *dec, uint32_t boot,
-			      uint64_t address, uint64_t *start)
+			      uint64_t time, uint64_t address, uint64_t *start)
 {
 	struct dlog_symbol sym;
 
-	if (dlog_get_symbol(dec->d, boot, address, &sym)) {
+	if (dlog_get_symbol_at(dec->d, boot, time, address, &sym)) {
 		*start = sym.address;
 		return sym.name;
 	}
 	return dec->symbols ? file_find(dec, boot, address, start) : NULL;
 }
 
-bool event_symbol(struct event_decoder *dec, uint32_t boot, uint64_t address,
-		  char *buf, size_t size)
+bool event_symbol(struct event_decoder *dec, uint32_t boot, uint64_t time,
+		  uint64_t address, char *buf, size_t size)
 {
 	uint64_t start;
-	const char *name = event_symbol_find(dec, boot, address, &start);
+	const char *name = event_symbol_find(dec, boot, time, address, &start);
 
 	if (!name)
 		return false;

@@ -20,6 +20,8 @@
 
 #define VAIN_MAX 16u
 #define VAIN_WAIT 20u
+/* Bases below an address that are looked at; few lie over each other. */
+#define BASES_NEAR 64u
 
 struct event_type {
 	struct dlog_event_desc desc; /* name NULL: not known */
@@ -39,11 +41,12 @@ struct object {
 	bool sorted;
 };
 
-/* Where an object lay in one boot. */
+/* Where an object lay in one boot, from when until when; start 0: nowhere. */
 struct base {
 	uint32_t boot, object;
 	uint64_t start, size;
-	uint32_t order; /* of appending: the latest counts */
+	uint64_t from, until;
+	uint32_t order; /* of appending */
 };
 
 /* Names of one SYMBOLS record. */
@@ -57,6 +60,7 @@ struct dlog_catalog {
 	struct object *object; /* DLOG_OBJECT_MAX + 1, or NULL */
 	struct base *base;
 	uint32_t nr_bases, room_bases;
+	uint32_t bases_added;
 	bool bases_sorted;
 	struct block *blocks;
 	uint8_t *taken; /* a bit for each 8 bytes */
@@ -192,7 +196,7 @@ static void symbols_add(struct dlog_catalog *c, uint32_t number,
 	}
 }
 
-static void base_add(struct dlog_catalog *c, uint32_t number,
+static void base_add(struct dlog_catalog *c, uint32_t number, uint64_t time,
 		     const uint8_t *data, uint32_t len)
 {
 	struct dlog_base note;
@@ -209,12 +213,14 @@ static void base_add(struct dlog_catalog *c, uint32_t number,
 					.object = number,
 					.start = note.base,
 					.size = note.size,
-					.order = c->nr_bases };
+					.from = time,
+					.until = UINT64_MAX,
+					.order = c->bases_added++ };
 	c->nr_bases++;
 	c->bases_sorted = false;
 }
 
-static void record_add(struct dlog_catalog *c, uint32_t type,
+static void record_add(struct dlog_catalog *c, uint32_t type, uint64_t time,
 		       const uint8_t *data, uint32_t len)
 {
 	uint32_t arg = DLOG_TYPE_ARG(type);
@@ -230,7 +236,7 @@ static void record_add(struct dlog_catalog *c, uint32_t type,
 		symbols_add(c, arg, data, len);
 		break;
 	case DLOG_KIND_BASE:
-		base_add(c, arg, data, len);
+		base_add(c, arg, time, data, len);
 		break;
 	}
 }
@@ -246,7 +252,8 @@ static void record_take(struct dlog_catalog *c, uint32_t off,
 		return;
 	*byte |= bit;
 	c->nr_taken++;
-	record_add(c, top >> 16, record + DLOG_HDR, top & 0xffff);
+	record_add(c, top >> 16, dlog_load64(record + 8), record + DLOG_HDR,
+		   top & 0xffff);
 }
 
 /*
@@ -396,53 +403,76 @@ static int base_place(const void *a, const void *b)
 	return x->order < y->order ? -1 : x->order > y->order;
 }
 
-/* Keep the latest of each object and boot, then sort by place. */
+/* An object is at one place at a time: until its next record says another. */
 static void bases_sort(struct dlog_catalog *c)
 {
 	uint32_t n = 0;
 
 	qsort(c->base, c->nr_bases, sizeof(*c->base), base_order);
-	for (uint32_t i = 0; i < c->nr_bases; i++) {
-		if (n && c->base[n - 1].boot == c->base[i].boot &&
-		    c->base[n - 1].object == c->base[i].object)
-			n--;
-		c->base[n++] = c->base[i];
+	for (uint32_t i = 0; i + 1 < c->nr_bases; i++) {
+		const struct base *next = &c->base[i + 1];
+		struct base *b = &c->base[i];
+
+		if (next->boot == b->boot && next->object == b->object &&
+		    next->from < b->until)
+			b->until = next->from;
 	}
-	c->nr_bases = n;
+	for (uint32_t i = 0; i < c->nr_bases; i++)
+		if (c->base[i].start)
+			c->base[n++] = c->base[i];
 	qsort(c->base, n, sizeof(*c->base), base_place);
-	/* What is appended later is later. */
-	for (uint32_t i = 0; i < n; i++)
-		c->base[i].order = i;
+	c->nr_bases = n;
 	c->bases_sorted = true;
 }
 
-/* The base that @address of @boot lies behind, or NULL. */
-static const struct base *base_find(struct dlog_catalog *c, uint32_t boot,
-				    uint64_t address)
+/*
+ * Of two bases that an address of @time lies behind: the later of those that
+ * were there; else, as a producer says where something is after it has seen
+ * it, the one that was next.
+ */
+static bool base_better(const struct base *a, const struct base *b,
+			uint64_t time)
 {
-	uint32_t low = 0, high = c->nr_bases;
-	const struct base *b;
+	bool a_then = a->from <= time, b_then = !b || b->from <= time;
+
+	if (!b || a_then != b_then)
+		return !b || a_then;
+	return a_then == (a->order > b->order);
+}
+
+/* The base that @address of @boot lay behind at @time, or NULL. */
+static const struct base *base_find(struct dlog_catalog *c, uint32_t boot,
+				    uint64_t time, uint64_t address)
+{
+	const struct base *best = NULL;
+	uint32_t low = 0, high;
 
 	if (!c->nr_bases)
 		return NULL;
-	if (!c->bases_sorted) {
+	if (!c->bases_sorted)
 		bases_sort(c);
-		high = c->nr_bases;
-	}
+	high = c->nr_bases;
 	while (low < high) {
 		uint32_t mid = low + (high - low) / 2;
+		const struct base *b = &c->base[mid];
 
-		b = &c->base[mid];
 		if (b->boot < boot || (b->boot == boot && b->start <= address))
 			low = mid + 1;
 		else
 			high = mid;
 	}
-	b = low ? &c->base[low - 1] : NULL;
-	if (!b || b->boot != boot || address - b->start > UINT32_MAX ||
-	    (b->size && address - b->start >= b->size))
-		return NULL;
-	return b;
+	for (uint32_t n = 0; low-- > 0 && n < BASES_NEAR; n++) {
+		const struct base *b = &c->base[low];
+
+		if (b->boot != boot || address - b->start > UINT32_MAX)
+			break;
+		if ((b->size && address - b->start >= b->size) ||
+		    (b->until <= time && b->until != UINT64_MAX))
+			continue;
+		if (base_better(b, best, time))
+			best = b;
+	}
+	return best;
 }
 
 static int symbol_order(const void *a, const void *b)
@@ -489,10 +519,10 @@ static const struct symbol *symbol_find(struct object *o, uint32_t offset)
 	return s->size && offset - s->offset >= s->size ? NULL : s;
 }
 
-static bool symbol_get(struct dlog_catalog *c, uint32_t boot, uint64_t address,
-		       struct dlog_symbol *sym)
+static bool symbol_get(struct dlog_catalog *c, uint32_t boot, uint64_t time,
+		       uint64_t address, struct dlog_symbol *sym)
 {
-	const struct base *b = base_find(c, boot, address);
+	const struct base *b = base_find(c, boot, time, address);
 	struct object *o = b && c->object ? &c->object[b->object] : NULL;
 	const struct symbol *s;
 
@@ -508,13 +538,13 @@ static bool symbol_get(struct dlog_catalog *c, uint32_t boot, uint64_t address,
 	return true;
 }
 
-int dlog_region_symbol(struct dlog *d, uint32_t boot, uint64_t address,
-		       struct dlog_symbol *sym)
+int dlog_region_symbol(struct dlog *d, uint32_t boot, uint64_t time,
+		       uint64_t address, struct dlog_symbol *sym)
 {
 	struct dlog_catalog *c = catalog(d);
 
 	if (!c)
 		return 0;
-	return symbol_get(c, boot, address, sym) ||
-	       (catalog_more(d) && symbol_get(c, boot, address, sym));
+	return symbol_get(c, boot, time, address, sym) ||
+	       (catalog_more(d) && symbol_get(c, boot, time, address, sym));
 }

@@ -37,6 +37,9 @@ struct late {
 struct stream {
 	struct dlog_view v;
 	bool follow, loaded, reload, ended, parked;
+	bool hide; /* nobody asked for records of kind BLOCKS */
+	uint64_t hidden; /* of them, so far */
+	uint64_t passed; /* sub-buffers since stream_next() was called */
 	uint32_t only; /* boot wanted, 0: all */
 	uint32_t boot; /* of the sub-buffer that is loaded */
 	uint64_t pos; /* sub-buffer loaded, or to be loaded */
@@ -107,6 +110,7 @@ static int stream_new(struct dlog *d, uint32_t n, unsigned int flags,
 	if (ret)
 		goto fail;
 	st->follow = flags & DLOG_READER_FOLLOW;
+	st->hide = !(flags & DLOG_READER_BLOCKS);
 	ret = dlog_view_find(&st->v, flags & DLOG_READER_LAST);
 	if (ret)
 		goto fail;
@@ -162,6 +166,20 @@ static uint64_t last_wanted(const struct stream *st)
 	return lo;
 }
 
+static uint32_t kind_at(const struct dlog_sub *s, uint32_t off)
+{
+	return DLOG_TYPE_KIND(dlog_load32(s->copy + off + 4) >> 16);
+}
+
+/* Is all that this sub-buffer holds left out?  Then it is a ring of blocks. */
+static bool all_hidden(const struct stream *st, const struct dlog_sub *s)
+{
+	for (uint32_t i = 0; i < s->nr; i++)
+		if (kind_at(s, s->rec[i] & ~DLOG_SUB_OPEN) != DLOG_KIND_BLOCKS)
+			return false;
+	return st->hide && s->nr;
+}
+
 static int stream_last(void *stream, uint64_t n)
 {
 	struct stream *st = stream;
@@ -189,6 +207,11 @@ static int stream_last(void *stream, uint64_t n)
 			if (ret)
 				return ret;
 			have += v->sub[0].full;
+			/* No number of them is enough. */
+			if (p == v->high && all_hidden(st, &v->sub[0])) {
+				st->pos = v->low;
+				return 0;
+			}
 		}
 		/* Only at a START is it known which boot goes on. */
 		if (there && have >= n)
@@ -265,7 +288,7 @@ static void enter(struct stream *st, uint32_t buffer)
 		dlog_table_load(st->v.d);
 	boot = dlog_sub_boot(&st->v, s, st->boot);
 	if (s->started) {
-		if (st->jumped)
+		if (st->jumped && !all_hidden(st, s))
 			st->missed += between(st, boot, s->start.records);
 		st->base = s->start.records;
 		st->jumped = false;
@@ -330,6 +353,18 @@ static void leave(struct stream *st)
 }
 
 /*
+ * One more sub-buffer was passed with nothing in it to give.  True: a ring
+ * full of them, without an item.  A guest may write such faster than we pass
+ * them, so a follower's caller shall have its turn.
+ */
+static bool much_passed(struct stream *st)
+{
+	const struct dlog_superblock *sb = &st->v.d->sb;
+
+	return st->follow && ++st->passed >= sb->ring_size / sb->subbuf_size;
+}
+
+/*
  * Load the sub-buffer at st->pos.  1 when it is there, 0 when a buffer has
  * to be put back first or nothing is left, or a negative errno.
  */
@@ -351,6 +386,8 @@ static int load(struct stream *st)
 			return ret;
 		if (s->newer && !s->started && !s->nr) {
 			jump(st, s->newer);
+			if (much_passed(st))
+				return -EAGAIN;
 			continue;
 		}
 		if (s->lapped)
@@ -361,7 +398,13 @@ static int load(struct stream *st)
 	return 0;
 }
 
-static bool fill(struct stream *st, struct dlog_item *item, uint32_t off)
+static bool wanted(const struct stream *st, uint32_t boot, uint32_t kind)
+{
+	return (!st->only || st->only == boot) &&
+	       !(st->hide && kind == DLOG_KIND_BLOCKS);
+}
+
+static void fill(struct stream *st, struct dlog_item *item, uint32_t off)
 {
 	const struct dlog_sub *s = &st->v.sub[st->cur];
 	const uint8_t *p = s->copy + off;
@@ -375,9 +418,71 @@ static bool fill(struct stream *st, struct dlog_item *item, uint32_t off)
 	item->data = p + DLOG_HDR;
 	item->buffer = st->cur;
 	item->late = false;
+	item->doubt = DLOG_DOUBT_NONE;
 	item->number = st->base + st->rec - 1;
-	st->done = off + DLOG_REC_SIZE(item->len);
-	return !st->only || st->only == st->boot;
+}
+
+/*
+ * The record of kind BLOCKS at @off is open in the copy.  If it is so still,
+ * what the copy has of it is of no later lap, and the words before the first 0
+ * are right; if it has been committed meanwhile, it is read again.
+ */
+static bool fill_open(struct stream *st, struct dlog_item *item, uint32_t off)
+{
+	struct dlog_sub *s = &st->v.sub[st->cur];
+	uint64_t at = dlog_view_offset(&st->v, s->position) + off, now;
+	uint8_t *p = s->copy + off;
+	uint64_t before = dlog_load64(p);
+	uint32_t size = DLOG_REC_SIZE(before >> 32 & 0xffff), len;
+
+	if (dlog_fetch(st->v.d, at, &now, sizeof(now)))
+		return false;
+	if (now != before &&
+	    (dlog_fetch(st->v.d, at, p, size) ||
+	     dlog_load64(p) >> 32 != before >> 32 ||
+	     dlog_record_probe(p, size, st->v.seed, s->position + off, &len) !=
+		     DLOG_RECORD_FULL))
+		return false;
+	fill(st, item, off);
+	if (now != before)
+		return true;
+	for (len = 8; len + 8 <= item->len; len += 8)
+		if (!dlog_load64(item->data + len))
+			break;
+	if (len < item->len)
+		item->len = (uint16_t)len;
+	item->doubt = DLOG_DOUBT_TORN;
+	return true;
+}
+
+/* Nobody will commit what an earlier boot left open. */
+static bool open_counts(const struct stream *st, uint32_t off)
+{
+	const struct dlog_table *t = &st->v.d->table;
+
+	return kind_at(&st->v.sub[st->cur], off) == DLOG_KIND_BLOCKS &&
+	       (!st->follow || (t->nr && st->boot < t->entry[t->nr - 1].boot));
+}
+
+/* The record at @off: true when it is given, else it is passed. */
+static bool give(struct stream *st, struct dlog_item *item, uint32_t off,
+		 bool open)
+{
+	const struct dlog_sub *s = &st->v.sub[st->cur];
+	uint32_t top = dlog_load32(s->copy + off + 4);
+
+	st->done = off + DLOG_REC_SIZE(top & 0xffff);
+	if (!wanted(st, st->boot, DLOG_TYPE_KIND(top >> 16))) {
+		st->hidden += !st->only || st->only == st->boot;
+		return false;
+	}
+	if (open && open_counts(st, off))
+		return fill_open(st, item, off);
+	if (open)
+		late_add(st, off, st->done);
+	else
+		fill(st, item, off);
+	return !open;
 }
 
 /* The next record of the current sub-buffer: 1, or 0 when it has no more. */
@@ -400,15 +505,7 @@ static int walk(struct stream *st, struct dlog_item *item)
 			continue;
 		if (st->done && off > st->done)
 			late_add(st, st->done, off);
-		if (rec & DLOG_SUB_OPEN) {
-			uint32_t size = DLOG_REC_SIZE(
-				dlog_load32(s->copy + off + 4) & 0xffff);
-
-			late_add(st, off, off + size);
-			st->done = off + size;
-			continue;
-		}
-		if (!fill(st, item, off))
+		if (!give(st, item, off, rec & DLOG_SUB_OPEN))
 			continue;
 		st->refs[st->cur]++;
 		return 1;
@@ -477,11 +574,12 @@ static int stream_next(void *stream, struct dlog_item *item)
 	struct stream *st = stream;
 	int ret;
 
+	st->passed = 0;
 again:
 	if (st->late_ready) {
 		st->late_ready = false;
 		*item = st->late_item;
-		if (!st->only || item->boot == st->only) {
+		if (wanted(st, item->boot, DLOG_TYPE_KIND(item->type))) {
 			st->refs[LATE_BUFFER]++;
 			return 1;
 		}
@@ -511,6 +609,9 @@ again:
 			st->ended = !st->follow;
 			return 0;
 		}
+		/* Nothing is loaded now: stream_poll() says there is more. */
+		if (much_passed(st))
+			return -EAGAIN;
 	}
 	return 0;
 }
@@ -623,7 +724,7 @@ static bool poll_parked(struct stream *st)
 	return hint.position != st->park.position;
 }
 
-static bool stream_poll(void *stream)
+static bool stream_poll(void *stream, bool rare)
 {
 	struct stream *st = stream;
 	struct dlog_start start;
@@ -635,7 +736,7 @@ static bool stream_poll(void *stream)
 	if (st->late_ready || !st->loaded || late_poll_all(st))
 		return true;
 	next = st->pos + st->v.d->sb.subbuf_size;
-	if (!st->parked || st->polls % POLL_START == 0)
+	if (!st->parked || rare || st->polls % POLL_START == 0)
 		q = dlog_view_start(&st->v, next, &start);
 	if (q != UINT64_MAX && q >= next) {
 		/* Reading this one again sees both, or that it is gone. */
@@ -753,6 +854,11 @@ static uint64_t stream_missed(void *stream)
 	return ((struct stream *)stream)->missed;
 }
 
+static uint64_t stream_hidden(void *stream)
+{
+	return ((struct stream *)stream)->hidden;
+}
+
 static int region_open(struct dlog *d, bool forced, struct dlog_error *err)
 {
 	(void)forced;
@@ -777,6 +883,7 @@ const struct dlog_source_ops dlog_region_ops = {
 	.stream_put = stream_put,
 	.stream_poll = stream_poll,
 	.stream_missed = stream_missed,
+	.stream_hidden = stream_hidden,
 	.boots = dlog_region_boots,
 	.loss = dlog_region_loss,
 };

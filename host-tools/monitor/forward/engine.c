@@ -14,9 +14,11 @@
 #include <errno.h>
 #include <fnmatch.h>
 #include <malloc.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <syslog.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "forward.h"
 
@@ -419,10 +421,49 @@ static void forwarder_trim(struct forwarder *f, uint64_t now)
 	}
 }
 
+/* Is there something that forwarder_wake() was called for? */
+static bool forwarder_woken(struct forwarder *f)
+{
+	bool woken;
+
+	pthread_mutex_lock(&f->lock);
+	woken = atomic_load(&f->stop.asked) || f->roll ||
+		(f->open && f->queue_n);
+	pthread_mutex_unlock(&f->lock);
+	return woken;
+}
+
+/* Until @until, or until there is news of ours or of a guest. */
+static void forwarder_wait(struct forwarder *f, uint64_t until, uint64_t now)
+{
+	uint64_t ns = until > now ? until - now : 0, n;
+	size_t nr = f->open ? f->nr_followers : 0;
+	struct timespec ts = { (time_t)(ns / SECOND), (long)(ns % SECOND) };
+	struct pollfd *p = calloc(nr + 1, sizeof(*p));
+
+	if (!p) {
+		nanosleep(&ts, NULL);
+		return;
+	}
+	p[0] = (struct pollfd){ f->news, POLLIN, 0 };
+	for (size_t i = 0; i < nr; i++) {
+		follower_listen(f->follower[i]);
+		p[i + 1] = (struct pollfd){ f->follower[i]->wake, POLLIN, 0 };
+	}
+	if (ppoll(p, nr + 1, &ts, NULL) > 0) {
+		if (p[0].revents && read(f->news, &n, sizeof(n)) < 0)
+			log_(LOG_WARNING, "sink %s: cannot sleep: %s",
+			     f->sc->name, strerror(errno));
+		for (size_t i = 0; i < nr; i++)
+			if (p[i + 1].revents)
+				f->follower[i]->due = 0;
+	}
+	free(p);
+}
+
 static void forwarder_sleep(struct forwarder *f)
 {
 	uint64_t until = f->try_at, now = clock_ns(CLOCK_MONOTONIC);
-	struct timespec ts;
 
 	if (f->open) {
 		until = now + SECOND;
@@ -432,13 +473,8 @@ static void forwarder_sleep(struct forwarder *f)
 		if (until < now + NAP_NS)
 			until = now + NAP_NS;
 	}
-	ts.tv_sec = (time_t)(until / SECOND);
-	ts.tv_nsec = (long)(until % SECOND);
-	pthread_mutex_lock(&f->lock);
-	if (!atomic_load(&f->stop.asked) && !f->roll &&
-	    !(f->open && f->queue_n))
-		pthread_cond_timedwait(&f->news, &f->lock, &ts);
-	pthread_mutex_unlock(&f->lock);
+	if (!forwarder_woken(f))
+		forwarder_wait(f, until, now);
 }
 
 static void forwarder_round(struct forwarder *f)

@@ -44,6 +44,7 @@ struct follower *follower_new(struct forwarder *f, const struct followed *what)
 	fo->newest = f->newest;
 	fo->started = f->started;
 	fo->idle_ms = IDLE_FIRST_MS;
+	fo->wake = -1;
 	return fo;
 }
 
@@ -290,15 +291,15 @@ static void follower_schedule(struct follower *fo, uint64_t now, uint32_t n,
 int follower_take(struct follower *fo, struct batch *b, uint32_t quota)
 {
 	uint64_t now = clock_ns(CLOCK_MONOTONIC);
-	bool held = false;
 	uint32_t n = 0;
 	int ret = 1;
 
+	fo->held = false;
 	if (fo->broken || (!fo->r && follower_begin(fo)))
 		return 0;
 	while (n < quota && b->records && b->bytes) {
-		held = follower_held(fo, now);
-		if (held)
+		fo->held = follower_held(fo, now);
+		if (fo->held)
 			break;
 		ret = take_one(fo, b, now, !n);
 		if (ret <= 0)
@@ -372,6 +373,12 @@ void follower_commit(struct follower *fo)
 	if (fo->moved)
 		follower_save(fo);
 	batch_end(fo);
+}
+
+void follower_listen(struct follower *fo)
+{
+	/* One that is held by a limit would not hear what it is told. */
+	fo->wake = fo->r && !fo->held ? dlog_reader_wake_fd(fo->r) : -1;
 }
 
 void follower_hurry(struct follower *fo)

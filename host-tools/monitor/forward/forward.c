@@ -223,6 +223,16 @@ static int cursors_dir(const struct config *cfg)
 	return fd;
 }
 
+static void forwarder_wake(struct forwarder *f)
+{
+	const uint64_t one = 1;
+
+	/* EAGAIN: it has been woken often enough. */
+	if (write(f->news, &one, sizeof(one)) < 0 && errno != EAGAIN)
+		log_(LOG_WARNING, "sink %s: cannot be woken: %s", f->sc->name,
+		     strerror(errno));
+}
+
 static void forwarder_free(struct forwarder *f)
 {
 	if (f->t)
@@ -236,7 +246,8 @@ static void forwarder_free(struct forwarder *f)
 	if (f->stop.fd >= 0)
 		close(f->stop.fd);
 	pthread_mutex_destroy(&f->lock);
-	pthread_cond_destroy(&f->news);
+	if (f->news >= 0)
+		close(f->news);
 	for (size_t i = 0; i < f->nr_tallies; i++)
 		free(f->tally[i].guest);
 	free(f->tally);
@@ -248,7 +259,6 @@ static struct forwarder *forwarder_new(struct monitor *m, size_t i, int *ret)
 {
 	const struct sink_config *sc = &m->cfg.sink[i];
 	struct forwarder *f = calloc(1, sizeof(*f));
-	pthread_condattr_t attr;
 
 	*ret = f ? 0 : -ENOMEM;
 	if (!f)
@@ -260,12 +270,9 @@ static struct forwarder *forwarder_new(struct monitor *m, size_t i, int *ret)
 	f->st.name = sc->name;
 	f->st.type = sc->type;
 	pthread_mutex_init(&f->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&f->news, &attr);
-	pthread_condattr_destroy(&attr);
 	f->stop.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (f->stop.fd < 0)
+	f->news = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (f->stop.fd < 0 || f->news < 0)
 		*ret = -errno;
 	if (!*ret)
 		*ret = check_start(sc, &f->newest);
@@ -360,7 +367,7 @@ int forward_stop(struct monitor *m)
 			     clock_ns(CLOCK_MONOTONIC) + STOP_MS * MS);
 		pthread_mutex_lock(&f->lock);
 		atomic_store(&f->stop.asked, true);
-		pthread_cond_signal(&f->news);
+		forwarder_wake(f);
 		pthread_mutex_unlock(&f->lock);
 		if (write(f->stop.fd, &one, sizeof(one)) < 0)
 			log_(LOG_WARNING, "sink %s: cannot be woken: %s",
@@ -450,7 +457,7 @@ void forward_guests_changed(struct monitor *m)
 		pthread_mutex_lock(&f->lock);
 		old = f->roll;
 		f->roll = roll;
-		pthread_cond_signal(&f->news);
+		forwarder_wake(f);
 		pthread_mutex_unlock(&f->lock);
 		if (old)
 			roll_put(fw, old);
@@ -536,7 +543,7 @@ static void forwarder_tell(struct forwarder *f, const struct guest *g,
 		return;
 	}
 	f->queue_n++;
-	pthread_cond_signal(&f->news);
+	forwarder_wake(f);
 }
 
 void forward_tell(struct monitor *m, const struct guest *g, enum event ev,

@@ -220,10 +220,12 @@ struct follower {
 	struct dlog_place *places;
 	size_t nr_places;
 	uint64_t due; /* CLOCK_MONOTONIC ns: look then */
+	int wake; /* or when this can be read; -1: nobody tells */
 	uint32_t idle_ms;
 	uint64_t rate_at, bytes_at; /* the limits' clocks */
 	/* dlog_reader_missed() that was reported, and that at the cursor */
 	uint64_t told, told_safe;
+	bool held; /* by a limit, until due */
 	bool complained;
 	bool leaving; /* the guest has gone: read to the end */
 	bool dry; /* nothing has come for longer than a line is joined */
@@ -249,6 +251,11 @@ int follower_take(struct follower *fo, struct batch *b, uint32_t quota);
 /* The batch is safe: count it (under the lock), remember the place. */
 void follower_count(struct follower *fo);
 void follower_commit(struct follower *fo);
+/*
+ * Before the thread sleeps: fo->wake, if the region is one of those whose
+ * stores somebody tells of (dlog_reader_wake_fd()).
+ */
+void follower_listen(struct follower *fo);
 /* Look now, and as often as at one that had news. */
 void follower_hurry(struct follower *fo);
 /* It is not: go back there. */
@@ -288,7 +295,7 @@ struct forwarder {
 	struct stopper stop;
 
 	pthread_mutex_t lock;
-	pthread_cond_t news; /* by CLOCK_MONOTONIC */
+	int news; /* eventfd: look at roll, queue and stop */
 	struct sink_stats st;
 	struct roll *roll; /* new list of guests, NULL: as before */
 	struct told queue[FORWARD_QUEUE];
