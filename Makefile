@@ -33,7 +33,7 @@ LIBS := $(B)/lib/libdlog.a $(B)/lib/libdlog.so.$(VERSION)
 # What libdlog needs; for programs that are linked with the archive.
 LDLIBS_LIB := -lelf -lz -lzstd -lfec
 LDLIBS_qemu := -ljansson
-LDLIBS_core := -ljansson
+LDLIBS_core := -ljansson -llzma
 LDLIBS_monitor := -lsystemd -ljansson -lmicrohttpd -lnats -lvirt -lvirt-qemu -lxml2 -lssl -lcrypto -lpthread
 LDLIBS_libvirt := -lvirt -lxml2
 # An archive: a program is linked with what it uses of it.
@@ -43,12 +43,14 @@ LDLIBS_COMMON := -Wl,--as-needed -ltraceevent -lelf -Wl,--no-as-needed
 UNIT := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/*.c))
 STRESS := $(patsubst tests/stress/%.c,$(B)/tests/stress/%,$(wildcard tests/stress/*.c))
 
-.PHONY: all host guest dlogctl dlogctl-static check check-long demo bench \
-	scenarios scenarios-long install clean help setup lint vectors
+.PHONY: all host guest plugin dlogctl dlogctl-static check check-long demo bench \
+	scenarios scenarios-long install clean help setup lint vectors \
+	baremetal baremetal-iso
 
-all: host guest dlogctl
+all: host guest dlogctl baremetal
 
-host: $(BINS) $(LIBS) $(B)/lib/dlog.pc
+PLUGIN := $(B)/lib/libdlog-plugin.so
+host: $(BINS) $(LIBS) $(B)/lib/dlog.pc $(PLUGIN)
 
 $(B)/obj/%.o: %.c
 	@mkdir -p $(@D)
@@ -112,6 +114,18 @@ $(B)/tests/monitor/test_incident: $(patsubst %.c,$(B)/obj/%.o,$(wildcard host-to
 
 tools: $(B)/tests/monitor/test_incident
 
+# ---- the QEMU plugin: what it needs of QEMU it finds when it is loaded ----
+
+PLUGIN_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(wildcard qemu-plugin/*.c qemu-plugin/*/*.c))
+$(PLUGIN_OBJ): CPPFLAGS += -Iqemu-plugin
+
+$(PLUGIN): $(PLUGIN_OBJ)
+	@mkdir -p $(@D)
+	@echo "  LD      $@"
+	$(Q)$(CC) $(SAN) -shared -Wl,-z,defs -o $@ $^ $(LDFLAGS) -lelf -lpthread
+
+plugin: $(PLUGIN)
+
 # ---- test programs ----
 
 # The same unit tests with the sanitizers, by clang and in 32 bit.
@@ -126,6 +140,13 @@ $(B)/tests/ramquery: $(B)/obj/tests/tools/ramquery.o $(B)/obj/host-tools/core/ta
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(SAN) -o $@ $^ $(LDFLAGS) $(LDLIBS_LIB) $(LDLIBS_COMMON)
 
+# The plugin's reading of symbols, without QEMU.
+$(B)/obj/tests/tools/symload.o: CPPFLAGS += -Iqemu-plugin
+$(B)/tests/symload: $(B)/obj/tests/tools/symload.o $(addprefix \
+		$(B)/obj/qemu-plugin/symbols/,file.o text.o elf.o table.o slide.o names.o)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(SAN) -o $@ $^ $(LDFLAGS) -lelf
+
 $(B)/tests/simguests: $(B)/obj/tests/tools/simguests.o $(B)/lib/libdlog.a
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(SAN) -o $@ $^ $(LDFLAGS) $(LDLIBS_LIB) -ljansson
@@ -139,9 +160,23 @@ $(B)/tests/probed: $(B)/obj/tests/tools/probed.o
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(SAN) $(if $(SAN),,-static) -o $@ $^ $(LDFLAGS)
 
+$(B)/tests/accesses: $(B)/obj/tests/tools/accesses.o
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(SAN) $(if $(SAN),,-static) -o $@ $^ $(LDFLAGS) -lpthread
+
 $(B)/tests/zoo: $(B)/obj/tests/tools/zoo.o
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(SAN) $(if $(SAN),,-static) -o $@ $^ $(LDFLAGS) -lpthread
+
+# The client for any kernel, written to here and read by libdlog.
+CLIENT_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(wildcard guest-patch/baremetal/*.c))
+$(B)/tests/test_baremetal: $(CLIENT_OBJ)
+$(B)/obj/tests/unit/test_baremetal.o $(CLIENT_OBJ): CPPFLAGS += -Iguest-patch/baremetal
+
+$(B)/tests/bareclient.m32: tests/tools/bareclient.c $(wildcard guest-patch/baremetal/*.[ch] shared-abi/*.h)
+	@mkdir -p $(@D)
+	$(Q)gcc -m32 -O2 $(WARN) -std=gnu11 -D_FILE_OFFSET_BITS=64 -Ishared-abi \
+		-Iguest-patch/baremetal -o $@ $(filter %.c,$^)
 
 $(B)/obj/tests/tools/dlogioc.o: CPPFLAGS += -Iguest-patch/linux/include/uapi
 
@@ -157,6 +192,13 @@ $(B)/tests/mutate_ram: $(B)/obj/tests/tools/mutate_ram.o $(B)/lib/libdlog.a
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(SAN) -o $@ $^ $(LDFLAGS) $(LDLIBS_LIB)
 
+$(B)/tests/mutate_probe: $(B)/obj/tests/fuzz/fuzz_probe.o \
+		$(patsubst %,$(B)/obj/qemu-plugin/probe/%.o,parse expr guest hit)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(SAN) -o $@ $^ $(LDFLAGS)
+
+$(B)/obj/tests/fuzz/fuzz_probe.o: CPPFLAGS += -Iqemu-plugin -DMUTATE
+
 $(B)/tests/mkvectors: $(B)/obj/tests/vectors/mkvectors.o
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(SAN) -o $@ $^ $(LDFLAGS)
@@ -171,14 +213,14 @@ $(B)/tests/mkvectors.clang: tests/vectors/mkvectors.c $(wildcard shared-abi/*.h)
 	$(Q)clang -O3 -march=native $(WARN) -std=gnu11 -Ishared-abi -o $@ $<
 
 tools: $(UNIT) $(STRESS) $(B)/tests/mkregion $(B)/tests/simguests \
-	$(B)/tests/mutate $(B)/tests/mutate_ram $(B)/tests/mutate_stock \
+	$(B)/tests/mutate $(B)/tests/mutate_probe $(B)/tests/mutate_ram $(B)/tests/mutate_stock \
 	$(B)/tests/mkvectors $(B)/tests/dlogioc $(B)/tests/probed \
-	$(B)/tests/ramquery $(B)/tests/zoo
+	$(B)/tests/ramquery $(B)/tests/symload $(B)/tests/zoo $(B)/tests/accesses
 
 asan:
 	$(Q)$(MAKE) --no-print-directory B=$(B)/asan SAN="$(SAN_FLAGS)" CFLAGS="-O1 -g" host tools
 	$(Q)mkdir -p $(B)/tests
-	$(Q)for t in $(notdir $(UNIT)) mutate mutate_stock; do ln -sf ../asan/tests/$$t $(B)/tests/$$t.asan; done
+	$(Q)for t in $(notdir $(UNIT)) mutate mutate_probe; do ln -sf ../asan/tests/$$t $(B)/tests/$$t.asan; done
 
 clang:
 	$(Q)$(MAKE) --no-print-directory B=$(B)/clang CC=clang host tools
@@ -198,6 +240,10 @@ freestanding:
 	$(Q)for cc in "gcc" "gcc -m32 -march=i686 -mno-sse -mno-80387" "clang" "clang -m32 -march=i686"; do \
 		echo "  CC      shared-abi ($$cc, freestanding)"; \
 		$$cc $(FREESTANDING) -c -o $(B)/obj/freestanding.o tests/tools/freestanding.c || exit 1; \
+		echo "  CC      guest-patch/baremetal ($$cc, freestanding)"; \
+		$$cc $(FREESTANDING) -Iguest-patch/baremetal -fno-pic -r \
+			-o $(B)/obj/client.o guest-patch/baremetal/*.c || exit 1; \
+		! nm -u $(B)/obj/client.o | grep -vE ' (memcpy|memset|memcmp)$$' || exit 1; \
 	done
 
 # The test vectors in the tree, made anew; the tests compare them.
@@ -227,6 +273,29 @@ $(B)/bin/dlogctl $(B)/bin/dlogctl-static: $(CTL_DEP)
 		$(WARN) $(SAN) $(CTL_FLAGS) -Wl,--gc-sections \
 		$(if $(findstring static,$@),-static -s) -o $@ $(CTL_SRC) \
 		$(LDFLAGS)
+
+# ---- a kernel of our own, that logs and dies: docs/baremetal.md ----
+
+DEMO_FLAGS := -std=gnu11 -O2 -g -m64 -ffreestanding -fno-builtin -fno-pie \
+	-fno-stack-protector -mno-red-zone -mgeneral-regs-only -Ishared-abi \
+	-Iguest-patch/baremetal $(WARN)
+
+baremetal: $(B)/baremetal/demo.elf
+
+$(B)/baremetal/demo.elf: $(wildcard guest-patch/baremetal/*.[ch] \
+		guest-patch/baremetal/demo/* shared-abi/*.h)
+	@mkdir -p $(@D)
+	@echo "  LD      $@"
+	$(Q)$(CC) $(DEMO_FLAGS) -static -nostdlib -Wl,--build-id=none \
+		-Wl,-z,max-page-size=4096,-z,noexecstack \
+		-Wl,-T,guest-patch/baremetal/demo/link.ld \
+		-o $@ $(filter %.c %.S,$^)
+
+# DEMO: its command line.
+DEMO ?= dlog.mem=4M@0x8000000 die=triple,hlt
+baremetal-iso: $(B)/baremetal/demo.elf
+	$(Q)cd tests/scenarios && python3 -B -m lib.iso $(abspath $(B))/baremetal/demo.iso \
+		$(abspath $(B))/baremetal/demo.elf $(DEMO)
 
 # ---- modules, for each kernel whose headers are there ----
 
@@ -265,7 +334,8 @@ demo: setup
 built: setup-all
 	$(Q)$(MAKE) --no-print-directory all tools
 	$(Q)$(MAKE) --no-print-directory asan clang tsan freestanding \
-		$(B)/tests/mkvectors.m32 $(B)/tests/mkvectors.clang
+		$(B)/tests/mkvectors.m32 $(B)/tests/mkvectors.clang \
+		$(B)/tests/bareclient.m32
 
 # CI's machines are shared: what failed there runs once more, alone, and is told.
 check: built
@@ -303,7 +373,8 @@ DKMS := $(DESTDIR)/usr/src/dlog-$(VERSION)
 install: host dlogctl
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig \
 		$(DESTDIR)$(PREFIX)/include/dlog \
-		$(DATADIR)/man/man1 $(DATADIR)/man/man5 $(DATADIR)/man/man8 \
+		$(DATADIR)/man/man1 $(DATADIR)/man/man5 \
+		$(DATADIR)/man/man7 $(DATADIR)/man/man8 \
 		$(DATADIR)/bash-completion/completions
 	install -m 755 $(BINS) $(B)/bin/dlogctl $(B)/bin/dlogctl-static \
 		$(DESTDIR)$(PREFIX)/bin
@@ -311,10 +382,13 @@ install: host dlogctl
 	install -m 755 $(B)/lib/libdlog.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib
 	ln -sf libdlog.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/libdlog.so.$(SOVERSION)
 	ln -sf libdlog.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/libdlog.so
+	install -d $(DESTDIR)$(PREFIX)/lib/dlog
+	install -m 755 $(PLUGIN) $(DESTDIR)$(PREFIX)/lib/dlog
 	install -m 644 $(B)/lib/dlog.pc $(DESTDIR)$(PREFIX)/lib/pkgconfig
 	install -m 644 host-tools/lib/dlog.h shared-abi/*.h $(DESTDIR)$(PREFIX)/include/dlog
 	install -m 644 docs/man/*.1 $(DATADIR)/man/man1
 	install -m 644 docs/man/*.5 $(DATADIR)/man/man5
+	install -m 644 docs/man/*.7 $(DATADIR)/man/man7
 	install -m 644 docs/man/*.8 $(DATADIR)/man/man8
 	install -d $(DESTDIR)$(SYSTEMD)/system $(DESTDIR)$(SYSUSERS) $(DATADIR)/dlog
 	sed 's|@PREFIX@|$(PREFIX)|' host-tools/monitor/systemd/dlogd.service.in \
@@ -331,7 +405,8 @@ install: host dlogctl
 	sed 's|@PREFIX@|$(PREFIX)|' guest-patch/dlogctl/boot/dlog-boot.service.in \
 		> $(DESTDIR)$(SYSTEMD)/system/dlog-boot.service
 	install -m 644 guest-patch/dlogctl/boot/boot.example $(DATADIR)/dlog/boot.example
-	install -d $(DATADIR)/dlog
+	install -d $(DATADIR)/dlog $(DATADIR)/dlog/recipes
+	install -m 644 qemu-plugin/recipes/*.probes $(DATADIR)/dlog/recipes
 	install -m 644 host-tools/gdb/*.py $(DATADIR)/dlog
 	install -d $(DATADIR)/dlog/wrap/make
 	install -m 755 guest-patch/wrap/dlog-wrap guest-patch/wrap/dlog-make \
@@ -351,6 +426,7 @@ install: host dlogctl
 help:
 	@echo "make              programs, library and modules, into build/"
 	@echo "make dlogctl      dlogctl and dlogctl-static, for guests"
+	@echo "make baremetal    a small kernel that logs and dies (docs/baremetal.md)"
 	@echo "make demo         set up, crash a real guest, read its last words"
 	@echo "make check        set up, build everything, run the tests"
 	@echo "make check-long   the same with the long campaigns"

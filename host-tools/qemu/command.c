@@ -72,6 +72,7 @@ enum meaning {
 	OPT_NUMA,
 	OPT_MEM_PATH,
 	OPT_READCONFIG,
+	OPT_ACCEL,
 };
 
 static const struct known_option {
@@ -84,6 +85,7 @@ static const struct known_option {
 	{ "append", OPT_APPEND },     { "object", OPT_OBJECT },
 	{ "device", OPT_DEVICE },     { "numa", OPT_NUMA },
 	{ "mem-path", OPT_MEM_PATH }, { "readconfig", OPT_READCONFIG },
+	{ "accel", OPT_ACCEL },
 };
 
 static bool takes_argument(const char *name)
@@ -138,6 +140,10 @@ static int take(struct command *c, enum meaning meaning, const char *text)
 	case OPT_READCONFIG:
 		c->readconfig = text;
 		break;
+	case OPT_ACCEL:
+		if (!c->accel)
+			c->accel = text;
+		break;
 	}
 	return 0;
 }
@@ -169,6 +175,8 @@ static int walk(struct command *c, struct dlog_error *err)
 		name += name[1] == '-' ? 2 : 1;
 		if (!takes_argument(name)) {
 			c->no_acpi |= !strcmp(name, "no-acpi");
+			if (!strcmp(name, "enable-kvm"))
+				c->accel = "kvm";
 			continue;
 		}
 		if (!arg[1])
@@ -313,6 +321,8 @@ int command_parse(struct command *c, char **argv, struct dlog_error *err)
 		c->append = props_get(&c->machine, "append");
 	if (!ret && !c->kernel)
 		c->kernel = props_get(&c->machine, "kernel");
+	if (!ret && !c->accel)
+		c->accel = props_get(&c->machine, "accel");
 	c->board = find_board(c);
 	c->q35 = is_q35(c);
 	return ret;

@@ -37,6 +37,9 @@ static const char help[] =
 	"                         have it\n"
 	"      --stock=ramoops    for a guest without dlog's driver: FILE is memory that\n"
 	"                         its kernel's ramoops writes into\n"
+	"      --plugin[=ARGS]    record from outside, too, by a TCG plugin, into\n"
+	"                         FILE.plugin; ARGS as in dlog-plugin(7):\n"
+	"                         probes=FILE,symbols=FILE,blocks=on ...\n"
 	"      --qmp=PATH|none    QMP socket (default FILE.qmp)\n"
 	"      --no-pvpanic       no pvpanic device\n"
 	"      --on-panic=ACTION  what QEMU does when the guest panics: none (default),\n"
@@ -62,6 +65,7 @@ struct settings {
 	uint64_t size; /* 0: not given */
 	const char *qmp; /* NULL: beside the file */
 	const char *on_panic;
+	const char *plugin; /* its arguments, NULL: no plugin */
 	bool no_pvpanic, verbose;
 };
 
@@ -137,6 +141,9 @@ static int take_option(struct settings *s, int opt, struct dlog_error *err)
 	case 'q':
 		s->qmp = optarg;
 		break;
+	case 'g':
+		s->plugin = optarg ? optarg : "";
+		break;
 	case 'N':
 		s->no_pvpanic = true;
 		break;
@@ -174,6 +181,7 @@ static int parse_settings(struct settings *s, int argc, char **argv,
 		{ "size", required_argument, NULL, 's' },
 		{ "stock", required_argument, NULL, 'k' },
 		{ "qmp", required_argument, NULL, 'q' },
+		{ "plugin", optional_argument, NULL, 'g' },
 		{ "no-pvpanic", no_argument, NULL, 'N' },
 		{ "on-panic", required_argument, NULL, 'P' },
 		{ "print", no_argument, NULL, 'n' },
@@ -324,7 +332,7 @@ static int check_file(const struct settings *s, struct region *r,
 			: region_check(r, s->size, err);
 }
 
-/* Creates the file where there is none, and takes it for this process. */
+/* Creates the files where there are none, and takes ours for this process. */
 static int prepare(const struct settings *s, const struct command *c,
 		   struct region *r, const struct wishes *w,
 		   struct dlog_error *err)
@@ -355,6 +363,8 @@ static int prepare(const struct settings *s, const struct command *c,
 			   r->path);
 	if (!ret && w->qmp)
 		ret = socket_check(w->qmp, err);
+	if (!ret && w->plugin)
+		ret = plugin_prepare(r->path, c, s->plugin, err);
 	return ret;
 }
 
@@ -447,12 +457,15 @@ static int work(const struct settings *s, struct dlog_error *err)
 	w.path = r.path;
 	w.size = r.size;
 	w.qmp = qmp;
+	if (!ret && s->plugin)
+		ret = plugin_plan(&w.plugin, &c, &w, s->plugin, err);
 	if (!ret)
 		ret = plan_make(&p, &c, &w, err);
 	if (!ret)
 		status = run(s, &c, &r, &w, &p, err);
 	plan_free(&p);
 	command_free(&c);
+	free(w.plugin);
 	free(qmp);
 	free(r.path);
 	return status;

@@ -390,6 +390,9 @@ int plan_make(struct plan *p, const struct command *c, const struct wishes *w,
 		ret = plan_panic(p, c, w, err);
 	if (!ret)
 		plan_qmp(p, w);
+	if (!ret && w->plugin)
+		add(p, "the plugin that records from outside", "-plugin", "%s",
+		    w->plugin);
 	if (!ret && p->no_memory)
 		ret = fail(err, -ENOMEM, "out of memory");
 	return ret;

@@ -5,7 +5,8 @@
  * main.c reads our own options, looks after the region file and executes
  * QEMU; command.c understands as much of QEMU's command line as matters;
  * plan.c decides what to add to it; stock.c has what kernels want that know
- * nothing of dlog (--stock); text.c has strings, sizes and lists.
+ * nothing of dlog (--stock); plugin.c has the TCG plugin and its region
+ * (--plugin); text.c has strings, sizes and lists.
  *
  * The user's arguments are never changed.  All that dlog-qemu wants is
  * appended, and QEMU merges: of -machine, -m and -action given several times
@@ -97,6 +98,7 @@ struct command {
 	size_t nr_items;
 	/* the last argument of each, or NULL */
 	const char *kernel, *append, *mem_path, *numa, *readconfig;
+	const char *accel; /* the first one given, or NULL */
 	bool no_acpi;
 	uint64_t ram, maxmem, slots; /* bytes; maxmem 0: not given */
 	uint32_t cpus, maxcpus;
@@ -123,6 +125,7 @@ struct wishes {
 	const char *qmp; /* absolute path of the socket, NULL: none */
 	bool no_pvpanic;
 	const char *on_panic; /* NULL: not asked for */
+	char *plugin; /* value of -plugin, NULL: none */
 };
 
 struct addition {
@@ -143,6 +146,22 @@ struct plan {
 int plan_make(struct plan *p, const struct command *c, const struct wishes *w,
 	      struct dlog_error *err);
 void plan_free(struct plan *p);
+
+/* ---- plugin.c ---- */
+
+/*
+ * The value of -plugin: the plugin's file, its own region beside the guest's
+ * (FILE.plugin), the guest's for it to watch, and @args, what the user gives
+ * more.  The caller frees *value.  Creates nothing.
+ */
+int plugin_plan(char **value, const struct command *c, const struct wishes *w,
+		const char *args, struct dlog_error *err);
+/*
+ * Its own region, beside the guest's at @path, with rings for all vCPUs there
+ * may be, unless it is there.
+ */
+int plugin_prepare(const char *path, const struct command *c, const char *args,
+		   struct dlog_error *err);
 
 /* ---- stock.c ---- */
 

@@ -72,7 +72,7 @@ def pvh_q35():
     boots(firmware='pvh', machine='q35')
 
 
-@case
+@case(long=True)
 def seabios_pc():
     boots(firmware='seabios', machine='pc')
 
@@ -127,7 +127,7 @@ def need_trixie():
         return skip('no kernel 6.12 here: run tests/guest/setup trixie')
 
 
-@case
+@case(long=True)
 def kernel_6_12():
     need_trixie()
     boots(kernel='6.12')
@@ -170,13 +170,13 @@ def kexec_load_from_pvh():
     kexecs('6.1', '-c', 'pvh')
 
 
-@case
+@case(long=True)
 def kexec_6_12():
     need_trixie()
     kexecs('6.12', '-s')
 
 
-@case
+@case(long=True)
 def sigkill_keeps_the_file():
     """Also that a guest can be started again as it was."""
     with tempfile.TemporaryDirectory() as folder:
