@@ -21,7 +21,7 @@ import time
 TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(TESTS, 'cli'))
 
-from cli import ENV, TREE  # noqa: E402 (needs the path above)
+from cli import ENV, READ, TREE  # noqa: E402 (needs the path above)
 from lib.case import skip  # noqa: E402 (cli.py knows the path)
 
 SCRIPT = os.path.join(TREE, 'host-tools', 'gdb', 'dlog-gdb.py')
@@ -51,6 +51,8 @@ class Gdb:
                             'debuginfod enabled off'):
                 self('set ' + setting)
             self.said = self('source ' + script)
+            if os.environ.get('DLOG_BUILD'):
+                self('set dlog-read ' + READ)   # else it finds its own
         except BaseException:
             self.close()
             raise
