@@ -197,7 +197,7 @@ def ram_guest_above_4g(machine):
         assert g.poweroff() == 0
 
 
-@case
+@case(long=True)
 def ram_on_pc_above_4g():
     ram_guest_above_4g('pc')
 

@@ -107,7 +107,7 @@ def follow_shows_a_line_at_once():
             reader.wait()
 
 
-@case
+@case(long=True)
 def follow_is_cheap_while_idle():
     with World() as w:
         w.load_driver()
