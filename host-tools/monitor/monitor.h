@@ -334,7 +334,6 @@ void hang_forgive(struct guest *g);
 struct qmp;
 int qmp_open(struct qmp **out, struct guest *g, const char *path);
 void qmp_close(struct qmp *q);
-const char *qmp_path(const struct qmp *q);
 /* Its socket was made anew: connect at once. */
 void qmp_retry(struct qmp *q);
 /* Connected, or about to find out whether its VMM has gone. */

@@ -21,18 +21,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "must.h"
 #include "probe/probe.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define MUST(x)                                                                \
-	do {                                                                   \
-		if (!(x)) {                                                    \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__,     \
-				#x);                                           \
-			abort();                                               \
-		}                                                              \
-	} while (0)
 
 struct plugin plugin = { .nr_vcpus = 1, .x86 = true };
 struct api api;

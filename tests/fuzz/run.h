@@ -13,15 +13,7 @@
 
 #include "dlog.h"
 #include "dlog_region.h"
-
-#define MUST(x)                                                                \
-	do {                                                                   \
-		if (!(x)) {                                                    \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__,     \
-				#x);                                           \
-			abort();                                               \
-		}                                                              \
-	} while (0)
+#include "must.h"
 
 /* A follower that begins at @place reads at most @most entries. */
 static inline size_t run_places(struct dlog *d, struct dlog_place *place,

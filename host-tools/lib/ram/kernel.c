@@ -239,8 +239,9 @@ uint64_t ram_member_number(struct dlog_ram *ram, uint64_t addr,
 	return ram_read_number(ram, addr + m->offset, m->size, &v) ? 0 : v;
 }
 
-int ram_symbol_number(struct dlog_ram *ram, const char *name, size_t size,
-		      uint64_t *value)
+/* Symbol @name's value, of @size bytes. */
+static int ram_symbol_number(struct dlog_ram *ram, const char *name,
+			     size_t size, uint64_t *value)
 {
 	uint64_t addr;
 	int ret = ram_kernel_symbol(ram, name, &addr);
@@ -281,7 +282,7 @@ static int btf_load(struct dlog_ram *ram, struct ram_kernel *k)
 		   : 0;
 }
 
-struct ram_kernel *ram_kernel_types(struct dlog_ram *ram, int *ret)
+static struct ram_kernel *ram_kernel_types(struct dlog_ram *ram, int *ret)
 {
 	struct ram_kernel *k = ram_kernel(ram);
 

@@ -142,8 +142,6 @@ struct ram_modules {
 	uint32_t nr, nr_parts;
 };
 
-/* Those that there are, also when the list is damaged. */
-void ram_modules_load(struct dlog_ram *ram, struct ram_modules *m);
 void ram_modules_free(struct ram_modules *m);
 /* The module whose text or data @addr is, or NULL. */
 struct ram_module *ram_module_at(struct dlog_ram *ram, uint64_t addr);
@@ -184,7 +182,6 @@ uint64_t ram_budget(struct dlog_ram *ram);
 struct ram_kernel *ram_kernel(struct dlog_ram *ram);
 /* With symbols loaded; NULL after ram_fail(), @ret tells. */
 struct ram_kernel *ram_kernel_symbols(struct dlog_ram *ram, int *ret);
-struct ram_kernel *ram_kernel_types(struct dlog_ram *ram, int *ret);
 /* As dlog_ram_symbol(), of the kernel proper alone. */
 int ram_kernel_symbol(struct dlog_ram *ram, const char *name, uint64_t *addr);
 
@@ -200,9 +197,6 @@ int ram_read_number(struct dlog_ram *ram, uint64_t addr, size_t size,
 /* Member @m of what lies at @addr; 0 where it cannot be read. */
 uint64_t ram_member_number(struct dlog_ram *ram, uint64_t addr,
 			   const struct dlog_ram_member *m);
-/* Symbol @name's value, of @size bytes. */
-int ram_symbol_number(struct dlog_ram *ram, const char *name, size_t size,
-		      uint64_t *value);
 /* Where per-CPU data of @cpu lies: to be added to a per-CPU symbol. */
 int ram_percpu(struct dlog_ram *ram, uint32_t cpu, uint64_t *offset);
 uint32_t ram_cpus(struct dlog_ram *ram);

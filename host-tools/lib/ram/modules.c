@@ -171,7 +171,8 @@ static int part_order(const void *a, const void *b)
 	return x->size < y->size ? -1 : x->size > y->size;
 }
 
-void ram_modules_load(struct dlog_ram *ram, struct ram_modules *all)
+/* Those that there are, also when the list is damaged. */
+static void ram_modules_load(struct dlog_ram *ram, struct ram_modules *all)
 {
 	load_list(ram, all);
 	if (!all->nr)

@@ -55,7 +55,6 @@ struct render {
 int render_init(struct render *r);
 void render_free(struct render *r);
 int message_level(const struct message *m);
-uint64_t message_real(const struct message *m);
 /* One object, no line feed: of at most @max bytes, by cutting the text. */
 void message_json(struct sink *s, struct render *r, const struct message *m,
 		  size_t max);

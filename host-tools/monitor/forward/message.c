@@ -25,7 +25,7 @@ int message_level(const struct message *m)
 	return m->e ? m->e->level & 7 : m->level;
 }
 
-uint64_t message_real(const struct message *m)
+static uint64_t message_real(const struct message *m)
 {
 	return m->e ? m->e->real : m->real;
 }

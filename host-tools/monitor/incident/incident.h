@@ -170,7 +170,6 @@ void *job_run(void *job);
 /* "WHAT: why" for incident.json and the incident's error. */
 __attribute__((format(printf, 2, 3))) void job_missing(struct job *job,
 						       const char *fmt, ...);
-struct step *job_step(struct job *job, enum action action);
 const char *action_name(enum action action);
 /* How asking the VMM went; notes when it is of no use to ask again. */
 int job_asked(struct job *job, int ret);

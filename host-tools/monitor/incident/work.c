@@ -56,7 +56,7 @@ void job_missing(struct job *job, const char *fmt, ...)
 	sink_putc(&job->missing, '\n');
 }
 
-struct step *job_step(struct job *job, enum action action)
+static struct step *job_step(struct job *job, enum action action)
 {
 	for (size_t i = 0; i < STEPS; i++)
 		if (job->step[i].action == action)

@@ -624,11 +624,6 @@ void qmp_close(struct qmp *q)
 	free(q);
 }
 
-const char *qmp_path(const struct qmp *q)
-{
-	return q->path;
-}
-
 void qmp_retry(struct qmp *q)
 {
 	if (q->phase != IDLE)

@@ -37,7 +37,8 @@ void proto_uint(struct sink *s, uint32_t field, uint64_t v)
 	varint(s, v);
 }
 
-void proto_bytes(struct sink *s, uint32_t field, const void *data, size_t len)
+static void proto_bytes(struct sink *s, uint32_t field, const void *data,
+			size_t len)
 {
 	tag(s, field, WIRE_LEN);
 	varint(s, len);

@@ -23,7 +23,6 @@ static inline void proto_int(struct sink *s, uint32_t field, int64_t v)
 {
 	proto_uint(s, field, (uint64_t)v);
 }
-void proto_bytes(struct sink *s, uint32_t field, const void *data, size_t len);
 /* A string: any bytes, what is not UTF-8 becomes U+FFFD, one for each. */
 void proto_string(struct sink *s, uint32_t field, const void *text, size_t len);
 static inline void proto_text(struct sink *s, uint32_t field, const char *text)
