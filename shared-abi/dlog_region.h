@@ -465,6 +465,34 @@ DLOG_INLINE bool dlog_boot_probe(const struct dlog_region *rg, uint32_t slot,
 }
 
 /*
+ * Number of the latest boot, 0: none.  Where each ring ended into @ends
+ * (nr_rings of them), the latest entry of the boot table into *@last.  Reads
+ * only, time linear in the number of sub-buffers.
+ */
+DLOG_FN uint32_t dlog_region_newest(const struct dlog_region *rg,
+				    struct dlog_ring_end *ends,
+				    struct dlog_boot *last)
+{
+	struct dlog_boot b;
+	uint32_t newest;
+
+	memset(last, 0, sizeof(*last));
+	for (uint32_t i = 0; i < rg->sb.boot_slots; i++)
+		if (dlog_boot_probe(rg, i, &b) && b.boot > last->boot)
+			*last = b;
+	newest = last->boot;
+	for (uint32_t i = 0; i < rg->sb.nr_rings; i++) {
+		dlog_ring_find_end(rg, i, last->boot, &ends[i]);
+		/* A number far beyond the table's is nobody's. */
+		if (ends[i].boot > newest &&
+		    (!last->boot ||
+		     ends[i].boot - last->boot <= rg->sb.boot_slots))
+			newest = ends[i].boot;
+	}
+	return newest;
+}
+
+/*
  * Begin a boot: find where each ring ended (into @ends, nr_rings of them)
  * and write the boot table entry.  When info->boot_id names the boot that is
  * the latest in the table, that boot goes on (a driver loaded again) and
@@ -481,22 +509,9 @@ DLOG_FN bool dlog_region_begin(struct dlog_region *rg,
 	struct dlog_state *st = dlog_region_state(rg);
 	struct dlog_boot b, last;
 	uint64_t h, off;
-	uint32_t newest = 0;
+	uint32_t newest = dlog_region_newest(rg, ends, &last);
 	uint8_t *dst;
 
-	memset(&last, 0, sizeof(last));
-	for (uint32_t i = 0; i < rg->sb.boot_slots; i++)
-		if (dlog_boot_probe(rg, i, &b) && b.boot > last.boot)
-			last = b;
-	newest = last.boot;
-	for (uint32_t i = 0; i < rg->sb.nr_rings; i++) {
-		dlog_ring_find_end(rg, i, last.boot, &ends[i]);
-		/* A number far beyond the table's is nobody's. */
-		if (ends[i].boot > newest &&
-		    (!last.boot ||
-		     ends[i].boot - last.boot <= rg->sb.boot_slots))
-			newest = ends[i].boot;
-	}
 	dlog_ends_dropped(rg, newest, ends);
 	if (last.boot == newest && newest &&
 	    memcmp(info->boot_id, no_id, sizeof(no_id)) &&

@@ -88,7 +88,9 @@ static void obey(struct dlog_client *c)
 		    DLOG_CONTROL_STOP;
 
 	__atomic_store_n(&c->stopped, stop, __ATOMIC_RELAXED);
-	dlog_put32(&st->recording, !stop);
+	/* Beats come often, and a hypervisor may have to play the store. */
+	if (!c->joined && st->recording != !stop)
+		dlog_put32(&st->recording, !stop);
 }
 
 /* The part of the state page that is the producer's, before any status. */
@@ -119,25 +121,41 @@ static void note_boot(struct dlog_client *c, const struct dlog_boot_info *boot)
 			 &b, sizeof(b.note) + length(b.release));
 }
 
+/*
+ * Take what @setup says for @n rings, whose writers are put into its memory,
+ * with @room bytes more for each.
+ */
+static int set_up(struct dlog_client *c, const struct dlog_client_setup *setup,
+		  uint32_t n, size_t room)
+{
+	uintptr_t skip = -(uintptr_t)setup->memory % sizeof(struct dlog_ring);
+
+	if (!c->region.sb.nr_rings || !setup->clock || !setup->memory)
+		return -EINVAL;
+	if (setup->bytes < skip ||
+	    (setup->bytes - skip) / (sizeof(*c->rings) + room) < n)
+		return -ENOSPC;
+	c->rings = (void *)((uint8_t *)setup->memory + skip);
+	c->nr_rings = n;
+	c->clock = setup->clock;
+	c->arg = setup->arg;
+	c->cpus = setup->cpus ? setup->cpus : 1;
+	c->facility = setup->facility;
+	return 0;
+}
+
 int dlog_client_begin(struct dlog_client *c,
 		      const struct dlog_client_setup *setup)
 {
 	uint32_t n = c->region.sb.nr_rings;
-	uintptr_t skip = -(uintptr_t)setup->memory % sizeof(struct dlog_ring);
 	struct dlog_boot_info boot = setup->boot;
 	struct dlog_ring_end *ends;
 	bool resumed;
+	int err = c->ready ? -EINVAL : set_up(c, setup, n, sizeof(*ends));
 
-	if (!n || !setup->clock || !setup->memory || c->ready)
-		return -EINVAL;
-	if (setup->bytes < skip ||
-	    (setup->bytes - skip) / (sizeof(*c->rings) + sizeof(*ends)) < n)
-		return -ENOSPC;
-	c->rings = (void *)((uint8_t *)setup->memory + skip);
+	if (err)
+		return err;
 	ends = (void *)(c->rings + n);
-	c->clock = setup->clock;
-	c->arg = setup->arg;
-	c->cpus = setup->cpus ? setup->cpus : 1;
 	boot.time = c->clock(c->arg);
 	resumed = dlog_region_begin(&c->region, &boot, ends);
 	for (uint32_t i = 0; i < n; i++)
@@ -149,6 +167,32 @@ int dlog_client_begin(struct dlog_client *c,
 	dlog_client_status(c, 0, DLOG_ST_BOOTING, NULL);
 	if (!resumed)
 		note_boot(c, &boot);
+	return 0;
+}
+
+int dlog_client_join(struct dlog_client *c,
+		     const struct dlog_client_setup *setup, uint32_t boot,
+		     uint32_t ring, uint64_t position)
+{
+	const struct dlog_superblock *sb = &c->region.sb;
+	struct dlog_ring_end end = { .next = position };
+	bool none = ring == DLOG_CLIENT_NO_RING;
+	int err = c->ready && !c->joined ? -EINVAL : 0;
+
+	if (!err && (!boot || (!none && ring >= sb->nr_rings) ||
+		     position >= DLOG_POSITION_END ||
+		     position & (sb->subbuf_size - UINT64_C(1))))
+		err = -EINVAL;
+	if (!err)
+		err = set_up(c, setup, !none, 0);
+	if (err)
+		return err;
+	c->region.boot = boot;
+	if (!none)
+		dlog_ring_init(c->rings, &c->region, ring, &end, c->cpus == 1,
+			       setup->memtype != DLOG_MT_WB);
+	c->joined = true;
+	__atomic_store_n(&c->ready, true, __ATOMIC_RELEASE);
 	return 0;
 }
 
@@ -177,7 +221,9 @@ static int append(struct dlog_client *c, uint32_t cpu, uint32_t type,
 
 	if (err)
 		return err;
-	return dlog_ring_append(&c->rings[cpu % c->region.sb.nr_rings], type,
+	if (!c->nr_rings)
+		return -EAGAIN;
+	return dlog_ring_append(&c->rings[cpu % c->nr_rings], type,
 				c->clock(c->arg), data, len);
 }
 
@@ -188,7 +234,8 @@ int dlog_client_write(struct dlog_client *c, uint32_t cpu, uint32_t level,
 		return -EAGAIN;
 	if (level > 7)
 		return -EINVAL;
-	return append(c, cpu, DLOG_TYPE(DLOG_KIND_TEXT, DLOG_PRI(0, level)),
+	return append(c, cpu,
+		      DLOG_TYPE(DLOG_KIND_TEXT, DLOG_PRI(c->facility, level)),
 		      text, len);
 }
 
@@ -237,6 +284,14 @@ int dlog_client_event(struct dlog_client *c, uint32_t cpu, int id,
 	return append(c, cpu, DLOG_TYPE(DLOG_KIND_EVENT, id), data, len);
 }
 
+/* Has the other producer said so already, of this boot? */
+static bool said(const struct dlog_client *c, enum dlog_status status)
+{
+	const volatile struct dlog_state *st = dlog_region_state(&c->region);
+
+	return c->joined && st->boot == c->region.boot && st->status == status;
+}
+
 int dlog_client_status(struct dlog_client *c, uint32_t cpu,
 		       enum dlog_status status, const char *detail)
 {
@@ -246,7 +301,8 @@ int dlog_client_status(struct dlog_client *c, uint32_t cpu,
 		return err;
 	if (status >= DLOG_ST_MAX)
 		return -EINVAL;
-	dlog_region_status(&c->region, status, c->clock(c->arg));
+	if (!said(c, status))
+		dlog_region_status(&c->region, status, c->clock(c->arg));
 	return append(c, cpu, DLOG_TYPE(DLOG_KIND_STATE, status),
 		      detail ? detail : "", length(detail));
 }
@@ -258,13 +314,35 @@ int dlog_client_beat(struct dlog_client *c, uint32_t cpu, bool online)
 
 	if (err)
 		return err;
-	ring = cpu % c->region.sb.nr_rings;
-	dlog_region_beat_begin(&c->region, cpu);
-	dlog_region_beat(&c->region, cpu, ring, &c->rings[ring],
-			 c->clock(c->arg), online);
+	if (!c->joined) {
+		ring = cpu % c->nr_rings;
+		dlog_region_beat_begin(&c->region, cpu);
+		dlog_region_beat(&c->region, cpu, ring, &c->rings[ring],
+				 c->clock(c->arg), online);
+	}
 	if (!cpu)
 		obey(c);
 	return 0;
+}
+
+/* Does the slot of @cpu hold what a panic of this boot has put there? */
+static bool kept(const struct dlog_client *c, uint32_t cpu)
+{
+	const struct dlog_superblock *sb = &c->region.sb;
+	uint64_t off = sb->regs_off + (uint64_t)cpu * sb->regs_stride;
+	const uint8_t *p = c->region.base + off;
+	struct dlog_regs r;
+
+	if (!c->joined || cpu >= sb->nr_cpus)
+		return false;
+	memcpy(&r, p, sizeof(r));
+	return r.boot == c->region.boot && r.reason == DLOG_ST_PANIC &&
+	       r.cpu == cpu && r.size % 8 == 0 && r.size >= sizeof(r) &&
+	       r.size <= sb->regs_stride &&
+	       r.check == dlog_object_check(
+				  p, r.size,
+				  dlog_region_seed(&c->region, DLOG_SEED_REGS),
+				  off);
 }
 
 int dlog_client_regs(struct dlog_client *c, const struct dlog_regs *head,
@@ -275,7 +353,7 @@ int dlog_client_regs(struct dlog_client *c, const struct dlog_regs *head,
 		uint8_t prstatus[REGS_MAX];
 	} note;
 	struct dlog_regs regs = *head;
-	int slot, ret = check(c, head->cpu);
+	int slot = 0, ret = check(c, head->cpu);
 
 	if (ret)
 		return ret;
@@ -285,7 +363,8 @@ int dlog_client_regs(struct dlog_client *c, const struct dlog_regs *head,
 	note.reason = head->reason;
 	memcpy(note.prstatus, prstatus, size);
 	regs.time = c->clock(c->arg);
-	slot = dlog_region_regs(&c->region, &regs, prstatus, size);
+	if (!kept(c, regs.cpu))
+		slot = dlog_region_regs(&c->region, &regs, prstatus, size);
 	/* Last: its fence, if it has one, is also the slot's. */
 	ret = append(c, head->cpu, DLOG_TYPE(DLOG_KIND_REGS, 0), &note,
 		     8 + size);

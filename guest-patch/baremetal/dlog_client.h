@@ -3,7 +3,8 @@
  * dlog_client.h - writes a region from any kernel: no Linux, no libc, no
  * allocation.
  *
- * Take shared-abi/, this file, dlog_client.c and dlog_format.c.  Your side
+ * Take shared-abi/, this file, dlog_client.c and dlog_format.c, and
+ * dlog_history.c for dlog_client_history().  Your side
  * brings memcpy, memset, memcmp and a clock.  docs/baremetal.md has a whole
  * example; in short:
  *
@@ -22,11 +23,14 @@
  *	dlog_client_log(&log, 0, 6, "%u pages of %s", n, what);
  *	dlog_client_beat(&log, 0, true);                   from a timer
  *
- * What is not a region is never written: open and find only read, and all
- * else does nothing (-EAGAIN) on a client on which begin has not succeeded.
- * So a zeroed client may be logged to at any time.
+ * A second producer, say a hypervisor below the kernel that began the boot,
+ * calls dlog_client_join() instead of begin.
  *
- * Contexts: open, find, begin, wall and event_type from one task at a time,
+ * What is not a region is never written: open and find only read, and all
+ * else does nothing (-EAGAIN) on a client on which neither begin nor join has
+ * succeeded.  So a zeroed client may be logged to at any time.
+ *
+ * Contexts: open, find, begin, join, wall and event_type from one task at a time,
  * before others use the client (event_type: or beside them).  The rest from
  * any context, NMI and machine check included, also nested in each other,
  * and without a lock.  @cpu is the calling CPU, below setup.cpus, and the
@@ -61,12 +65,15 @@
 /* Zeroed: no region.  Written by the functions below alone. */
 struct dlog_client {
 	struct dlog_region region; /* .boot: number of this boot */
-	struct dlog_ring *rings; /* region.sb.nr_rings of them */
+	struct dlog_ring *rings;
+	uint32_t nr_rings; /* that this client writes */
 	uint64_t (*clock)(void *arg);
 	void *arg;
 	uint32_t cpus;
 	uint32_t pairs; /* of clocks, written so far */
+	uint32_t facility;
 	bool ready;
+	bool joined; /* the boot is another producer's */
 	bool stopped; /* the host asked for it; dlog_client_beat() looks */
 };
 
@@ -86,6 +93,7 @@ struct dlog_client_setup {
 	size_t bytes;
 	uint32_t cpus; /* that will log, numbered from 0; 0 means 1 */
 	uint32_t period_ms; /* of dlog_client_beat(), 0: no heartbeat */
+	uint32_t facility; /* syslog's (RFC 5424, 6.2.1) of text; 0: kernel */
 	/*
 	 * How the region is mapped.  With all but DLOG_MT_WB each append ends
 	 * in a fence, which write-combining needs.
@@ -128,6 +136,36 @@ enum dlog_super_error dlog_client_find(struct dlog_client *c, void *from,
  */
 int dlog_client_begin(struct dlog_client *c,
 		      const struct dlog_client_setup *setup);
+
+/*
+ * Join boot number @boot of the region that open or find has found, which
+ * another producer has begun: log into the same boot, as a second producer,
+ * without a word of the first's being lost.  All CPUs of this client share
+ * ring number @ring.  It must be nobody else's: a producer that begins uses
+ * ring CPU % nr_rings, so a ring more than the machine has CPUs is free.
+ * @position, a multiple of the sub-buffer's size, is where that ring goes on:
+ * dlog_ring_find_end() tells it, or, if that is later, the boot's table entry
+ * (dlog_boot_start()).  With @ring DLOG_CLIENT_NO_RING nothing is appended
+ * (-EAGAIN), the rest is as below.
+ *
+ * Writes nothing itself and does not read the region.  setup->memory is for
+ * one ring; setup->boot and period_ms are not looked at; setup->clock has to
+ * be the clock of that boot.  Later calls follow the first producer to its
+ * next boot; during a call nobody may use the client.
+ *
+ * Of the functions below these differ on a client that has joined:
+ * status leaves the state page as it is if that says the same of this boot
+ * already; regs leaves a slot that holds what a panic of this boot has put
+ * there, and writes the record alone; beat writes nothing.
+ *
+ * Returns 0; -EINVAL without a region or a clock, or for a boot, ring or
+ * position that cannot be; -ENOSPC when setup->bytes are too few.
+ */
+int dlog_client_join(struct dlog_client *c,
+		     const struct dlog_client_setup *setup, uint32_t boot,
+		     uint32_t ring, uint64_t position);
+
+#define DLOG_CLIENT_NO_RING UINT32_MAX
 
 /* Log @len bytes of text, without newline, with a syslog level (0 to 7). */
 int dlog_client_write(struct dlog_client *c, uint32_t cpu, uint32_t level,
@@ -184,12 +222,40 @@ int dlog_client_regs(struct dlog_client *c, const struct dlog_regs *head,
 int dlog_client_wall(struct dlog_client *c, uint64_t real, uint64_t error);
 
 /*
+ * The text of boot @boot in the order of time, from all rings: for a machine
+ * without a host, whose next kernel shows what the one before has said.
+ * Calls @line for each TEXT, printk and STATE record with its time and text,
+ * which lies in the region: not ended, any bytes.  After open or find; a boot
+ * that is still written is shown as far as it was at the call.
+ * dlog_region_newest() knows the number of the latest.  @memory is
+ * DLOG_CLIENT_HISTORY(rings) bytes, a multiple of 8, needed during the call.
+ * Whatever is in the region, work is bounded by its size, and 64 MiB more that
+ * may be hashed in vain; then the rest is left out.
+ * Returns 0; -EINVAL without a region or for boot 0; -ENOSPC for @bytes.
+ */
+int dlog_client_history(const struct dlog_client *c, uint32_t boot,
+			void *memory, size_t bytes,
+			void (*line)(void *arg, uint64_t time, const void *text,
+				     size_t len),
+			void *arg);
+
+#define DLOG_CLIENT_HISTORY(rings) ((size_t)(rings)*48)
+
+/*
  * %d %i %u %x %c %s %p %%, flags - and 0, width, a precision for %s, both
  * also *, sizes l ll z.  From anything else on the format is copied as it is.
  * At most @size - 1 bytes and a NUL; returns their number without it.
  */
 size_t dlog_client_format(char *buf, size_t size, const char *fmt,
 			  va_list args);
+size_t dlog_client_print(char *buf, size_t size, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/*
+ * The number at *@s, decimal or 0x, with K, M or G behind it or not; *@s is
+ * then behind it.  For options as dlog.mem=SIZE@ADDR.
+ */
+uint64_t dlog_client_number(const char **s);
 
 /*
  * NT_PRSTATUS of x86-64 (struct elf_prstatus, include/linux/elfcore.h and

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * dlog_format.c - the little of printf that dlog_client.h promises.
+ * dlog_format.c - the little of printf that dlog_client.h promises, and numbers
+ * in options.
  *
  * For kernels that have none that works in every context.  Relies on nothing;
  * no 64-bit division, which 32-bit code would take from libgcc.
@@ -219,4 +220,50 @@ size_t dlog_client_format(char *buf, size_t size, const char *fmt, va_list args)
 	if (size)
 		*o.at = 0;
 	return (size_t)(o.at - buf);
+}
+
+size_t dlog_client_print(char *buf, size_t size, const char *fmt, ...)
+{
+	va_list args;
+	size_t n;
+
+	va_start(args, fmt);
+	n = dlog_client_format(buf, size, fmt, args);
+	va_end(args);
+	return n;
+}
+
+static uint32_t digit_of(char c)
+{
+	if (c >= '0' && c <= '9')
+		return (uint32_t)(c - '0');
+	c |= 0x20;
+	return c >= 'a' && c <= 'f' ? (uint32_t)(c - 'a') + 10 : 16;
+}
+
+uint64_t dlog_client_number(const char **s)
+{
+	uint32_t base = 10, shift = 0;
+	const char *at = *s;
+	uint64_t v = 0;
+
+	if (at[0] == '0' && at[1] == 'x') {
+		base = 16;
+		at += 2;
+	}
+	for (; digit_of(*at) < base; at++)
+		v = v * base + digit_of(*at);
+	switch (*at | 0x20) {
+	case 'k':
+		shift = 10;
+		break;
+	case 'm':
+		shift = 20;
+		break;
+	case 'g':
+		shift = 30;
+		break;
+	}
+	*s = at + (shift != 0);
+	return v << shift;
 }

@@ -208,6 +208,185 @@ static void same_boot(void **state)
 	k_free(k);
 }
 
+/*
+ * A second producer in the boot of the first: its text in its own ring, both
+ * in the same boot; what the first has said of its end stays.
+ */
+static void join(void **state)
+{
+	struct dlog_regs head = { .cpu = 1, .reason = DLOG_ST_PANIC };
+	struct dlog_client_x86_64 first = { .pid = 1 }, second = { .pid = 2 };
+	struct kernel *k = k_new();
+	struct dlog_client_setup setup = k->setup;
+	struct dlog_state *st = dlog_region_state(&k->w.rg);
+	uint8_t memory[DLOG_CLIENT_MEMORY(1)], *before = malloc(SIZE);
+	uint8_t *state_page = (uint8_t *)st;
+	struct dlog_reg_entry regs;
+	struct dlog_client c = { 0 };
+	struct dlog_reader *r;
+	struct dlog_entry e;
+	uint32_t own = 0;
+	struct dlog *d;
+	uint64_t time;
+
+	(void)state;
+	setup.memory = memory;
+	setup.bytes = sizeof(memory);
+	setup.facility = 3;
+	setup.cpus = 16;
+	k->setup.cpus = 1; /* and ring 1 is the second producer's */
+	assert_int_equal(dlog_client_join(&c, &setup, 1, 1, 0), -EINVAL);
+	k_boot(k);
+	assert_int_equal(dlog_client_join(&k->c, &setup, 1, 1, 0), -EINVAL);
+	assert_int_equal(dlog_client_open(&c, k->w.mem, SIZE), DLOG_SUPER_OK);
+	memcpy(before, k->w.mem, SIZE);
+	assert_int_equal(dlog_client_join(&c, &setup, 0, 1, 0), -EINVAL);
+	assert_int_equal(dlog_client_join(&c, &setup, 1, 2, 0), -EINVAL);
+	assert_int_equal(dlog_client_join(&c, &setup, 1, 1, 8), -EINVAL);
+	assert_int_equal(dlog_client_join(&c, &setup, 1, 1, DLOG_POSITION_END),
+			 -EINVAL);
+	setup.bytes = sizeof(struct dlog_ring) - 1;
+	assert_int_equal(dlog_client_join(&c, &setup, 1, 1, 0), -ENOSPC);
+	setup.bytes = sizeof(memory);
+	setup.clock = NULL;
+	assert_int_equal(dlog_client_join(&c, &setup, 1, 1, 0), -EINVAL);
+	setup.clock = k->setup.clock;
+	assert_int_equal(dlog_client_log(&c, 0, 6, "not yet"), -EAGAIN);
+	assert_int_equal(dlog_client_join(&c, &setup, 1, 1, 0), 0);
+	assert_int_equal(dlog_client_beat(&c, 0, true), 0);
+	assert_memory_equal(before, k->w.mem, SIZE);
+
+	assert_int_equal(dlog_client_log(&c, 15, 4, "from below"), 0);
+	assert_int_equal(dlog_client_log(&c, 16, 4, "no"), -EINVAL);
+	assert_int_equal(dlog_client_log(&k->c, 0, 6, "from above"), 0);
+	dlog_client_regs(&k->c, &(struct dlog_regs){ .reason = 4 }, &first,
+			 sizeof(first));
+	dlog_client_status(&k->c, 0, DLOG_ST_PANIC, NULL);
+	time = st->status_time;
+	memcpy(before, state_page, 4096);
+	assert_int_equal(dlog_client_status(&c, 3, DLOG_ST_PANIC, "seen"), 0);
+	assert_memory_equal(before, state_page, 4096);
+	head.cpu = 0;
+	assert_int_equal(dlog_client_regs(&c, &head, &second, 336), 0);
+	head.cpu = 1;
+	assert_int_equal(dlog_client_regs(&c, &head, &second, 336), 0);
+	assert_int_equal(dlog_client_status(&c, 3, DLOG_ST_HALT, ""), 0);
+	assert_int_equal(st->status, DLOG_ST_HALT);
+	assert_true(st->status_time > time);
+
+	d = w_open(&k->w);
+	assert_int_equal(dlog_get_regs(d, 0, 1, &regs), 1);
+	assert_memory_equal(regs.prstatus, &first, sizeof(first));
+	assert_int_equal(dlog_get_regs(d, 1, 1, &regs), 1);
+	assert_memory_equal(regs.prstatus, &second, sizeof(second));
+	assert_int_equal(dlog_reader_new(&r, &d, 1, 0, NULL), 0);
+	while (dlog_reader_next(r, &e, 0) > 0) {
+		assert_int_equal(e.boot, 1);
+		own += e.ring == 1;
+		if (e.kind == DLOG_KIND_TEXT && e.ring == 1) {
+			assert_int_equal(e.arg, DLOG_PRI(3, 4));
+			assert_memory_equal(e.data, "from below", 10);
+		}
+	}
+	assert_int_equal(own, 5); /* text, two statuses, two registers */
+	dlog_reader_free(r);
+	dlog_close(d);
+
+	/* The next boot, and one without a ring to go with. */
+	k_boot(k);
+	assert_int_equal(dlog_client_join(&c, &setup, 2, 1, 4096), 0);
+	assert_int_equal(dlog_client_log(&c, 0, 4, "again"), 0);
+	assert_int_equal(
+		dlog_client_join(&c, &setup, 2, DLOG_CLIENT_NO_RING, 0), 0);
+	assert_int_equal(dlog_client_log(&c, 0, 4, "x"), -EAGAIN);
+	assert_int_equal(dlog_client_regs(&c, &head, &second, 336), -EAGAIN);
+	d = w_open(&k->w);
+	assert_int_equal(dlog_get_regs(d, 1, 2, &regs), 1);
+	assert_int_equal(dlog_reader_new(&r, &d, 1, 0, NULL), 0);
+	for (own = 0; dlog_reader_next(r, &e, 0) > 0;)
+		own += e.ring == 1 && e.boot == 2;
+	assert_int_equal(own, 1);
+	dlog_reader_free(r);
+	dlog_close(d);
+	free(before);
+	k_free(k);
+}
+
+struct told {
+	char text[4096];
+	size_t len;
+	uint64_t time;
+	uint32_t lines;
+};
+
+static void told_line(void *arg, uint64_t time, const void *text, size_t len)
+{
+	struct told *t = arg;
+
+	assert_true(time >= t->time);
+	t->time = time;
+	t->lines++;
+	if (len + 1 < sizeof(t->text) - t->len) {
+		memcpy(t->text + t->len, text, len);
+		t->len += len;
+		t->text[t->len++] = '\n';
+	}
+}
+
+static uint64_t history_memory[6 * W_RINGS];
+
+static void tell(struct kernel *k, uint32_t boot, struct told *t)
+{
+	memset(t, 0, sizeof(*t));
+	assert_int_equal(dlog_client_history(&k->c, boot, history_memory,
+					     sizeof(history_memory), told_line,
+					     t),
+			 0);
+}
+
+/* Each boot's text alone, by time over both rings, newest lap only. */
+static void history(void **state)
+{
+	struct kernel *k = k_new();
+	struct told t;
+
+	(void)state;
+	assert_int_equal(dlog_client_history(&k->c, 1, history_memory, 999,
+					     told_line, &t),
+			 -EINVAL);
+	k_boot(k);
+	dlog_client_log(&k->c, 0, 6, "a");
+	dlog_client_log(&k->c, 1, 6, "b");
+	dlog_client_event(&k->c, 0, 1, "x", 1);
+	dlog_client_log(&k->c, 0, 6, "c");
+	k_boot(k);
+	dlog_client_log(&k->c, 1, 6, "second");
+	dlog_client_status(&k->c, 0, DLOG_ST_PANIC, "dead");
+	tell(k, 1, &t);
+	assert_string_equal(t.text, "a\nb\nc\n");
+	tell(k, 2, &t);
+	assert_string_equal(t.text, "second\ndead\n");
+	tell(k, 3, &t);
+	assert_int_equal(t.lines, 0);
+	assert_int_equal(dlog_client_history(&k->c, 0, history_memory, 999,
+					     told_line, &t),
+			 -EINVAL);
+	assert_int_equal(dlog_client_history(&k->c, 1, history_memory,
+					     DLOG_CLIENT_HISTORY(2) - 1,
+					     told_line, &t),
+			 -ENOSPC);
+	/* Several laps: what is left is the end, without a gap. */
+	k_boot(k);
+	for (uint32_t i = 0; i < 40000; i++)
+		dlog_client_log(&k->c, 0, 6, "%u", i);
+	tell(k, 1, &t);
+	assert_int_equal(t.lines, 1); /* "b", in the other ring */
+	tell(k, 3, &t);
+	assert_true(t.lines > 10000 && t.lines < 40000);
+	assert_int_equal(atoi(t.text), 40000 - t.lines);
+	k_free(k);
+}
+
 /* The host stops and resumes; status comes all the same. */
 static void stop(void **state)
 {
@@ -367,6 +546,16 @@ static void find(void **state)
 	k_free(k);
 }
 
+static void any_line(void *arg, uint64_t time, const void *text, size_t len)
+{
+	static volatile uint8_t sum;
+
+	(void)arg;
+	(void)time;
+	for (size_t i = 0; i < len; i++)
+		sum ^= ((const uint8_t *)text)[i];
+}
+
 /* Any bytes: begin and append stay within the region and come back. */
 static void hostile(void **state)
 {
@@ -390,6 +579,10 @@ static void hostile(void **state)
 		assert_true(dlog_client_event_type(&k->c, "a:b", "u32 c") != 0);
 		for (uint32_t i = 0; i < 300; i++)
 			dlog_client_log(&k->c, i % 2, 6, "%u %u", round, i);
+		for (uint32_t boot = 1; boot < 9; boot++)
+			dlog_client_history(&k->c, boot, history_memory,
+					    sizeof(history_memory), any_line,
+					    NULL);
 		dlog_client_beat(&k->c, 0, true);
 	}
 	k_free(k);
@@ -528,6 +721,33 @@ static void format_odd(void **state)
 }
 
 /* 64-bit remainders of 32-bit code, against the CPU's own. */
+static void number(void **state)
+{
+	static const struct {
+		const char *text;
+		uint64_t value;
+		size_t rest;
+	} cases[] = {
+		{ "4M@0x8000000", 4 << 20, 10 },
+		{ "0x8000000 x", 0x8000000, 2 },
+		{ "0xFfk", 255 << 10, 0 },
+		{ "3G", 3ull << 30, 0 },
+		{ "12", 12, 0 },
+		{ "", 0, 0 },
+		{ "@1", 0, 2 },
+		{ "10a", 10, 1 },
+		{ "0xg", 0, 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		const char *s = cases[i].text;
+
+		assert_int_equal(dlog_client_number(&s), cases[i].value);
+		assert_int_equal(strlen(s), cases[i].rest);
+	}
+}
+
 static void remainders(void **state)
 {
 	uint64_t x = 88172645463325252u;
@@ -554,6 +774,8 @@ int main(void)
 		cmocka_unit_test(all_kinds),
 		cmocka_unit_test(state_page),
 		cmocka_unit_test(same_boot),
+		cmocka_unit_test(join),
+		cmocka_unit_test(history),
 		cmocka_unit_test(stop),
 		cmocka_unit_test(not_begun),
 		cmocka_unit_test(memory_fits),
@@ -564,6 +786,7 @@ int main(void)
 		cmocka_unit_test(shared_rings),
 		cmocka_unit_test(format),
 		cmocka_unit_test(format_odd),
+		cmocka_unit_test(number),
 		cmocka_unit_test(remainders),
 	};
 

@@ -3,10 +3,10 @@
  * firmware.c - what boot loader and firmware tell the demo kernel.
  *
  * Follows the Multiboot2 Specification 2.0, section 3.4 (tags 1, 3, 14, 15),
- * and ACPI 6.5, 5.2.5 (RSDP), 5.2.7 (RSDT), 5.2.9 (FADT), 4.8.3.6 (reset
- * register).
+ * and ACPI 6.5, 5.2.9 (FADT), 4.8.3.6 (reset register).  The table DLOG is dlog-hv's: docs/hypervisor.md.
  */
 #include "dlog_client.h"
+#include "x86/dlog_x86.h"
 #include "machine.h"
 
 #define MULTIBOOT2 0x36d76289u
@@ -52,27 +52,34 @@ bool boot_read(uint32_t magic, const uint8_t *info, struct boot_facts *facts)
 	return true;
 }
 
-/* The table of that name in the RSDT, whose 32 bits reach all of them here. */
+/* The table of that name, or NULL. */
 static const uint8_t *acpi_table(const uint8_t *rsdp, const char *name)
 {
-	const uint8_t *rsdt = (void *)(uintptr_t)dlog_load32(rsdp + 16);
-	uint32_t size;
+	uint64_t at;
 
-	if (!rsdt || memcmp(rsdt, "RSDT", 4))
-		return NULL;
-	size = dlog_load32(rsdt + 4);
-	for (uint32_t at = 36; at + 4 <= size && size < 4096; at += 4) {
-		const uint8_t *t = (void *)(uintptr_t)dlog_load32(rsdt + at);
+	for (uint32_t i = 0; dlog_x86_acpi_entry(rsdp, i, &at); i++) {
+		const uint8_t *t = dlog_x86_acpi_table(at);
 
-		if (!memcmp(t, name, 4))
+		if (t && !memcmp(t, name, 4))
 			return t;
 	}
 	return NULL;
 }
 
+bool acpi_region(const uint8_t *rsdp, uint64_t *at, uint64_t *size)
+{
+	const uint8_t *t = acpi_table(rsdp, "DLOG");
+
+	if (!t || dlog_load32(t + 4) < 52)
+		return false;
+	*at = dlog_load64(t + 36);
+	*size = dlog_load64(t + 44);
+	return true;
+}
+
 bool acpi_reset(const uint8_t *rsdp)
 {
-	const uint8_t *fadt = rsdp ? acpi_table(rsdp, "FACP") : NULL;
+	const uint8_t *fadt = acpi_table(rsdp, "FACP");
 
 	if (!fadt || dlog_load32(fadt + 4) < 129 ||
 	    !(dlog_load32(fadt + 112) & 0x400) || fadt[116] != 1)

@@ -8,6 +8,7 @@
  */
 #include "dlog_client.h"
 #include "machine.h"
+#include "x86/dlog_x86.h"
 
 #define COM1 0x3f8
 #define PIT_HZ 1193182u
@@ -27,53 +28,7 @@ static uint64_t ns_per_tick; /* times 2^32 */
 static uint32_t apic_per_ms;
 static volatile uint8_t *apic;
 
-void *memcpy(void *restrict dst, const void *restrict src, size_t n)
-{
-	void *ret = dst;
-
-	__asm__ volatile("rep movsb"
-			 : "+D"(dst), "+S"(src), "+c"(n)
-			 :
-			 : "memory");
-	return ret;
-}
-
-void *memset(void *dst, int c, size_t n)
-{
-	void *ret = dst;
-
-	__asm__ volatile("rep stosb" : "+D"(dst), "+c"(n) : "a"(c) : "memory");
-	return ret;
-}
-
-int memcmp(const void *a, const void *b, size_t n)
-{
-	const uint8_t *x = a, *y = b;
-
-	for (size_t i = 0; i < n; i++)
-		if (x[i] != y[i])
-			return x[i] - y[i];
-	return 0;
-}
-
 /* ---- serial port ---- */
-
-static void serial_put(char c)
-{
-	for (uint32_t i = 0; i < 1000000 && !(inb(COM1 + 5) & 0x20); i++)
-		;
-	outb(COM1, (uint8_t)c);
-}
-
-static void serial_start(void)
-{
-	outb(COM1 + 1, 0); /* no interrupts */
-	outb(COM1 + 3, 0x80);
-	outb(COM1, 1); /* 115200 */
-	outb(COM1 + 1, 0);
-	outb(COM1 + 3, 3); /* 8n1 */
-	outb(COM1 + 2, 7); /* FIFO */
-}
 
 void vsay(const char *fmt, va_list args)
 {
@@ -81,9 +36,9 @@ void vsay(const char *fmt, va_list args)
 	size_t len = dlog_client_format(line, sizeof(line), fmt, args);
 
 	for (size_t i = 0; i < len; i++)
-		serial_put(line[i]);
-	serial_put('\r');
-	serial_put('\n');
+		dlog_x86_serial_put(COM1, line[i]);
+	dlog_x86_serial_put(COM1, '\r');
+	dlog_x86_serial_put(COM1, '\n');
 }
 
 void say(const char *fmt, ...)
@@ -122,7 +77,7 @@ void interrupts_forget(void)
 
 void machine_start(void)
 {
-	serial_start();
+	dlog_x86_serial_start(COM1);
 	for (size_t i = 0; i < sizeof(idt) / sizeof(*idt); i++) {
 		uint64_t at = (uintptr_t)interrupt_stubs + i * 16;
 

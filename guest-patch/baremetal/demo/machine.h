@@ -97,4 +97,7 @@ bool boot_read(uint32_t magic, const uint8_t *info, struct boot_facts *facts);
 /* ACPI's reset register; false when there is none. */
 bool acpi_reset(const uint8_t *rsdp);
 
+/* Where the table DLOG says that a region is; false when there is none. */
+bool acpi_region(const uint8_t *rsdp, uint64_t *at, uint64_t *size);
+
 #endif

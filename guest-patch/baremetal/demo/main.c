@@ -5,6 +5,7 @@
  * Command line:
  *	dlog.mem=SIZE@ADDR   the region is there
  *	dlog.scan=SIZE@ADDR  it is somewhere in there
+ *	(none of both)       it is where the ACPI table DLOG says
  *	lines=N              lines to log before the end (300)
  *	die=HOW[,HOW...]     the first HOW in the region's boot 1, the second in
  *	                     boot 2, the last in all after it (hlt):
@@ -25,6 +26,7 @@
 
 extern char image_start[], image_end[];
 void demo_undefined(void); /* where die=ud dies */
+void demo_triple(void); /* and die=triple, with registers that one knows */
 
 static struct dlog_client log;
 static char memory[DLOG_CLIENT_MEMORY(RINGS)];
@@ -54,38 +56,6 @@ static const char *option(const char *name)
 	return NULL;
 }
 
-/* A number, decimal or 0x, with K, M or G behind it. */
-static uint64_t size_at(const char **s)
-{
-	uint64_t v = 0, base = 10;
-
-	if ((*s)[0] == '0' && (*s)[1] == 'x') {
-		base = 16;
-		*s += 2;
-	}
-	for (;; (*s)++) {
-		char c = **s;
-		uint64_t digit = c >= '0' && c <= '9' ? (uint64_t)(c - '0')
-				 : c >= 'a' && c <= 'f'
-					 ? (uint64_t)(c - 'a' + 10)
-					 : 16;
-
-		if (digit >= base)
-			break;
-		v = v * base + digit;
-	}
-	switch (**s) {
-	case 'G':
-		v <<= 10; /* fallthrough */
-	case 'M':
-		v <<= 10; /* fallthrough */
-	case 'K':
-		v <<= 10;
-		(*s)++;
-	}
-	return v;
-}
-
 /* The @n-th word of a list parted by commas, or its last, into @word. */
 static void list_word(const char *list, uint32_t n, char *word, size_t size)
 {
@@ -113,19 +83,10 @@ static bool is(const char *word, const char *other)
 
 /* ---- the region ---- */
 
-static bool region_open(const char *where, bool scan)
+static bool region_open(uint64_t at, uint64_t size, bool scan)
 {
-	uint64_t size = size_at(&where), at = 0;
 	enum dlog_super_error err;
 
-	if (*where == '@') {
-		where++;
-		at = size_at(&where);
-	}
-	if (!size || !at || (*where && *where != ' ')) {
-		say("demo: not SIZE@ADDR, with both above 0");
-		return false;
-	}
 	if (at < (uintptr_t)image_end && at + size > (uintptr_t)image_start) {
 		say("demo: this kernel itself lies there");
 		return false;
@@ -146,6 +107,30 @@ static bool region_open(const char *where, bool scan)
 	return true;
 }
 
+static bool region_find(void)
+{
+	const char *mem = option("dlog.mem"), *scan = option("dlog.scan");
+	const char *where = mem ? mem : scan;
+	uint64_t size, at = 0;
+
+	if (!where) {
+		if (acpi_region(facts.rsdp, &at, &size))
+			return region_open(at, size, false);
+		say("demo: no dlog.mem=SIZE@ADDR on the command line, no table DLOG");
+		return false;
+	}
+	size = dlog_client_number(&where);
+	if (*where == '@') {
+		where++;
+		at = dlog_client_number(&where);
+	}
+	if (!size || !at || (*where && *where != ' ')) {
+		say("demo: not SIZE@ADDR, with both above 0");
+		return false;
+	}
+	return region_open(at, size, !mem);
+}
+
 static bool region_start(void)
 {
 	struct dlog_client_setup setup = {
@@ -159,14 +144,9 @@ static bool region_start(void)
 			  .release = "demo-1.0",
 			  .machine = "x86_64" },
 	};
-	const char *mem = option("dlog.mem"), *scan = option("dlog.scan");
 	int err;
 
-	if (!mem && !scan) {
-		say("demo: no dlog.mem=SIZE@ADDR on the command line");
-		return false;
-	}
-	if (!region_open(mem ? mem : scan, !mem))
+	if (!region_find())
 		return false;
 	err = dlog_client_begin(&log, &setup);
 	if (err) {
@@ -308,7 +288,7 @@ static void die(const char *how, uint32_t lines)
 	__asm__ volatile("cli");
 	if (is(how, "triple")) {
 		interrupts_forget();
-		__asm__ volatile("int3");
+		demo_triple();
 	} else if (is(how, "ud")) {
 		demo_undefined();
 	} else if (is(how, "pf")) {
@@ -326,6 +306,13 @@ static void die(const char *how, uint32_t lines)
 }
 
 __asm__(".text\n.globl demo_undefined\ndemo_undefined:\n\tud2\n");
+__asm__(".globl demo_triple, demo_triple_at\n"
+	"demo_triple:\n"
+	"	mov $0x1111111122222222, %rbx\n"
+	"	mov $0x3333333344444444, %r12\n"
+	"	mov $0x5555555566666666, %rdi\n"
+	"demo_triple_at:\n"
+	"	int3\n");
 
 void main(uint32_t magic, const uint8_t *info);
 void main(uint32_t magic, const uint8_t *info)
@@ -343,7 +330,7 @@ void main(uint32_t magic, const uint8_t *info)
 	    (unsigned long long)khz, facts.line);
 	if (option("lines"))
 		lines = option("lines");
-	n = (uint32_t)size_at(&lines);
+	n = (uint32_t)dlog_client_number(&lines);
 	list = option("die");
 	if (region_start())
 		log_much(n);
