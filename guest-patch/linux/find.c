@@ -2,8 +2,9 @@
 /*
  * find.c - where the region is, mapping it, keeping others away.
  *
- * Three places, tried in this order; the first with a valid superblock wins:
+ * Four places, tried in this order; the first with a valid superblock wins:
  *   dlog.mem=SIZE@ADDR  memory that the user set aside
+ *   dlog-hv             named by the ACPI table "DLOG" of that monitor
  *   nvdimm              named by the ACPI NFIT (ACPI 6.5, 5.2.25), present
  *                       long before any nvdimm driver
  *   ivshmem-plain       PCI 1af4:1110, BAR 2 (QEMU docs/specs/ivshmem-spec)
@@ -38,7 +39,8 @@ MODULE_PARM_DESC(mem, "SIZE@ADDR of a region in memory set aside for it");
 
 static char *placement;
 module_param(placement, charp, 0444);
-MODULE_PARM_DESC(placement, "Look only here: nvdimm, ivshmem or memory");
+MODULE_PARM_DESC(placement,
+		 "Look only here: nvdimm, ivshmem, memory or dlog-hv");
 
 /* What the page table says of @addr, which memremap() returned. */
 static enum dlog_memtype dlog_memtype_of(const void *addr)
@@ -144,6 +146,28 @@ static int dlog_find_param(struct dlog_place *p)
 	return dlog_try(p, "memory", addr, size);
 }
 
+/* The table that docs/hypervisor.md describes. */
+static int dlog_find_hv(struct dlog_place *p)
+{
+	int ret = -ENODEV;
+#ifdef CONFIG_ACPI
+	struct {
+		struct acpi_table_header header;
+		__le64 address, size;
+	} __packed *table;
+	struct acpi_table_header *header;
+
+	if (acpi_disabled || ACPI_FAILURE(acpi_get_table("DLOG", 0, &header)))
+		return -ENODEV;
+	table = (void *)header;
+	if (header->length >= sizeof(*table))
+		ret = dlog_try(p, "dlog-hv", le64_to_cpu(table->address),
+			       le64_to_cpu(table->size));
+	acpi_put_table(header);
+#endif
+	return ret;
+}
+
 static int dlog_find_nfit(struct dlog_place *p)
 {
 	int ret = -ENODEV;
@@ -216,6 +240,7 @@ int dlog_find(struct dlog_place *p)
 		int (*find)(struct dlog_place *p);
 	} places[] = {
 		{ "memory", dlog_find_param },
+		{ "dlog-hv", dlog_find_hv },
 		{ "nvdimm", dlog_find_nfit },
 		{ "ivshmem", dlog_find_ivshmem },
 	};
