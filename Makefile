@@ -45,9 +45,9 @@ STRESS := $(patsubst tests/stress/%.c,$(B)/tests/stress/%,$(wildcard tests/stres
 
 .PHONY: all host guest plugin dlogctl dlogctl-static check check-long demo bench \
 	scenarios scenarios-long install clean help setup lint vectors \
-	baremetal baremetal-iso
+	baremetal baremetal-iso hypervisor hypervisor-iso
 
-all: host guest dlogctl baremetal
+all: host guest dlogctl baremetal hypervisor
 
 PLUGIN := $(B)/lib/libdlog-plugin.so
 host: $(BINS) $(LIBS) $(B)/lib/dlog.pc $(PLUGIN)
@@ -104,6 +104,13 @@ $(STRESS): $(B)/tests/stress/%: $(B)/obj/tests/stress/%.o $(B)/lib/libdlog.a
 	@mkdir -p $(@D)
 	@echo "  LD      $@"
 	$(Q)$(CC) $(SAN) -o $@ $^ $(LDFLAGS) $(LDLIBS_LIB) -lpthread
+
+# dlog-hv's core with the machine played by the test.
+HV_CORE_OBJ := $(patsubst %,$(B)/obj/hypervisor/core/%.o,region log memmap options death)
+$(B)/tests/test_hypervisor: $(HV_CORE_OBJ) \
+	$(patsubst %.c,$(B)/obj/%.o,$(wildcard guest-patch/baremetal/*.c))
+$(B)/obj/tests/unit/test_hypervisor.o $(HV_CORE_OBJ): CPPFLAGS += -Ihypervisor/core \
+	-Iguest-patch/baremetal
 
 # Parts of dlogd with the rest of it played by tests/monitor/stand.c.
 $(B)/tests/monitor/test_incident: $(patsubst %.c,$(B)/obj/%.o,$(wildcard host-tools/monitor/incident/*.c) \
@@ -223,7 +230,7 @@ asan:
 	$(Q)for t in $(notdir $(UNIT)) mutate mutate_probe; do ln -sf ../asan/tests/$$t $(B)/tests/$$t.asan; done
 
 clang:
-	$(Q)$(MAKE) --no-print-directory B=$(B)/clang CC=clang host tools
+	$(Q)$(MAKE) --no-print-directory B=$(B)/clang CC=clang host tools hypervisor
 	$(Q)mkdir -p $(B)/tests
 	$(Q)for t in $(notdir $(UNIT)); do ln -sf ../clang/tests/$$t $(B)/tests/$$t.clang; done
 
@@ -274,6 +281,60 @@ $(B)/bin/dlogctl $(B)/bin/dlogctl-static: $(CTL_DEP)
 		$(if $(findstring static,$@),-static -s) -o $@ $(CTL_SRC) \
 		$(LDFLAGS)
 
+# ---- dlog-hv, and a CD of it for BIOS and UEFI; see docs/hypervisor.md ----
+
+HV_SRC := $(wildcard hypervisor/core/*.c hypervisor/arch/x86/*.[cS] \
+	hypervisor/arch/x86/svm/*.[cS])
+HV_CLIENT := $(wildcard guest-patch/baremetal/*.c guest-patch/baremetal/x86/*.c)
+HV_OBJ := $(patsubst hypervisor/%,$(B)/hypervisor/obj/%.o,$(HV_SRC)) \
+	$(HV_CLIENT:%=$(B)/hypervisor/obj/%.o)
+HV_FLAGS := -std=gnu11 $(WARN) -O2 -g -ffreestanding -fno-pic -fno-pie \
+	-fno-stack-protector -fno-asynchronous-unwind-tables -mno-red-zone \
+	-mgeneral-regs-only -fno-strict-aliasing -fcf-protection=none \
+	-Ishared-abi -Iguest-patch/baremetal -Ihypervisor/core \
+	-Ihypervisor/arch/x86 -MMD -MP \
+	-DDLOG_VERSION='"$(VERSION)"'
+
+hypervisor: $(B)/hypervisor/dlog-hv $(B)/hypervisor/payload
+
+# A CD that starts HV_KERNEL, with HV_INITRD if there is one, on it.
+comma := ,
+HV_OPTIONS ?= show=previous
+HV_KERNEL ?= $(B)/baremetal/demo.elf
+HV_APPEND ?= $(if $(filter %/demo.elf,$(HV_KERNEL)),lines=20 die=triple$(comma)hlt,console=ttyS0)
+hypervisor-iso: hypervisor baremetal
+	$(Q)cd tests/scenarios && python3 -B -c "import sys; from lib import iso; \
+		iso.make_iso(sys.argv[1] + '.iso', sys.argv[1], sys.argv[2], \
+		[(sys.argv[3], sys.argv[4])] + [(f, '') for f in sys.argv[5:]])" \
+		$(abspath $(B))/hypervisor/dlog-hv "$(HV_OPTIONS)" \
+		$(abspath $(HV_KERNEL)) "$(HV_APPEND)" $(abspath $(HV_INITRD))
+	@echo "  ISO     $(B)/hypervisor/dlog-hv.iso"
+
+$(B)/hypervisor/obj/guest-patch/%.o: guest-patch/%
+	@mkdir -p $(@D)
+	@echo "  CC      $< (dlog-hv)"
+	$(Q)$(CC) $(HV_FLAGS) -c -o $@ $<
+
+$(B)/hypervisor/obj/%.o: hypervisor/%
+	@mkdir -p $(@D)
+	@echo "  CC      $<"
+	$(Q)$(CC) $(HV_FLAGS) -c -o $@ $<
+
+$(B)/hypervisor/dlog-hv: $(HV_OBJ) hypervisor/arch/x86/hv.lds
+	@echo "  LD      $@"
+	$(Q)ld -nostdlib -static -no-pie -z max-page-size=4096 -z noexecstack \
+		--no-warn-rwx-segments -T hypervisor/arch/x86/hv.lds -o $@.full $(HV_OBJ)
+	$(Q)objcopy --strip-all $@.full $@
+
+# What the tests run on it.
+$(B)/hypervisor/payload: $(wildcard tests/scenarios/payload/*)
+	@mkdir -p $(@D)
+	@echo "  LD      $@"
+	$(Q)$(CC) -m32 -std=gnu11 $(WARN) -O2 -ffreestanding -nostdlib -static \
+		-fno-pic -fno-stack-protector -mgeneral-regs-only \
+		-Wl,-T,tests/scenarios/payload/payload.lds,--build-id=none,--no-warn-rwx-segments \
+		-o $@ $(filter %.c %.S,$^)
+
 # ---- a kernel of our own, that logs and dies: docs/baremetal.md ----
 
 DEMO_FLAGS := -std=gnu11 -O2 -g -m64 -ffreestanding -fno-builtin -fno-pie \
@@ -283,6 +344,7 @@ DEMO_FLAGS := -std=gnu11 -O2 -g -m64 -ffreestanding -fno-builtin -fno-pie \
 baremetal: $(B)/baremetal/demo.elf
 
 $(B)/baremetal/demo.elf: $(wildcard guest-patch/baremetal/*.[ch] \
+		guest-patch/baremetal/x86/*.[ch] \
 		guest-patch/baremetal/demo/* shared-abi/*.h)
 	@mkdir -p $(@D)
 	@echo "  LD      $@"
@@ -370,7 +432,7 @@ UDEV ?= $(PREFIX)/lib/udev
 SYSUSERS ?= $(PREFIX)/lib/sysusers.d
 DKMS := $(DESTDIR)/usr/src/dlog-$(VERSION)
 
-install: host dlogctl
+install: host dlogctl hypervisor
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig \
 		$(DESTDIR)$(PREFIX)/include/dlog \
 		$(DATADIR)/man/man1 $(DATADIR)/man/man5 \
@@ -384,6 +446,7 @@ install: host dlogctl
 	ln -sf libdlog.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/libdlog.so
 	install -d $(DESTDIR)$(PREFIX)/lib/dlog
 	install -m 755 $(PLUGIN) $(DESTDIR)$(PREFIX)/lib/dlog
+	install -m 644 $(B)/hypervisor/dlog-hv $(DESTDIR)$(PREFIX)/lib/dlog
 	install -m 644 $(B)/lib/dlog.pc $(DESTDIR)$(PREFIX)/lib/pkgconfig
 	install -m 644 host-tools/lib/dlog.h shared-abi/*.h $(DESTDIR)$(PREFIX)/include/dlog
 	install -m 644 docs/man/*.1 $(DATADIR)/man/man1
@@ -426,6 +489,7 @@ install: host dlogctl
 help:
 	@echo "make              programs, library and modules, into build/"
 	@echo "make dlogctl      dlogctl and dlogctl-static, for guests"
+	@echo "make hypervisor   dlog-hv; hypervisor-iso HV_KERNEL=... HV_INITRD=...: a CD"
 	@echo "make baremetal    a small kernel that logs and dies (docs/baremetal.md)"
 	@echo "make demo         set up, crash a real guest, read its last words"
 	@echo "make check        set up, build everything, run the tests"
@@ -440,7 +504,7 @@ help:
 
 .PHONY: tools asan clang tsan freestanding guest built setup-all
 
--include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
+-include $(shell find $(B)/obj $(B)/hypervisor/obj -name '*.d' 2>/dev/null)
 
 clean:
 	$(Q)rm -rf $(B)
