@@ -548,12 +548,12 @@ static void find(void **state)
 
 static void any_line(void *arg, uint64_t time, const void *text, size_t len)
 {
-	static volatile uint8_t sum;
+	uint8_t *volatile copy = malloc(len + 1);
 
 	(void)arg;
 	(void)time;
-	for (size_t i = 0; i < len; i++)
-		sum ^= ((const uint8_t *)text)[i];
+	memcpy(copy, text, len);
+	free(copy);
 }
 
 /* Any bytes: begin and append stay within the region and come back. */
