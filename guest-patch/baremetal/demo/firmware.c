@@ -3,7 +3,8 @@
  * firmware.c - what boot loader and firmware tell the demo kernel.
  *
  * Follows the Multiboot2 Specification 2.0, section 3.4 (tags 1, 3, 14, 15),
- * and ACPI 6.5, 5.2.9 (FADT), 4.8.3.6 (reset register).  The table DLOG is dlog-hv's: docs/hypervisor.md.
+ * and ACPI 6.5, 5.2.9 (FADT), 4.8.3.6 (reset register).  The table DLOG is
+ * dlog-hv's: docs/hypervisor.md.
  */
 #include "dlog_client.h"
 #include "x86/dlog_x86.h"

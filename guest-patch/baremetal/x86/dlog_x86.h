@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * dlog_x86.h - what dlog_client.h asks of its surroundings, for a kernel on a
- * PC that has none of it yet: memcpy, memset, memcmp and strlen (dlog_x86.c), how
- * fast the TSC counts, the time of day, names, where ACPI's tables are; and a
- * serial port, for a console.
+ * PC that has none of it yet: memcpy, memset, memcmp and strlen (dlog_x86.c),
+ * how fast the TSC counts, the time of day, names, where ACPI's tables are; and
+ * a serial port, for a console.
  *
  * For the start of a kernel, on one CPU, with ports of its own to use.
  */
