@@ -123,7 +123,7 @@ def register(name, death, long=False, **where):
 
 
 for _death in DEATHS:
-    register(_death, _death, long=_death == 'kexec_load')
+    register(_death, _death, long=_death in ('kexec_load', 'sysrq_b'))
 
 SAMPLES = {
     'q35_ovmf': {'machine': 'q35', 'firmware': 'ovmf'},
@@ -138,7 +138,7 @@ SAMPLED = {'q35_ovmf': ('panic',),
            'pc_seabios_ivshmem': ('panic_reboots',),
            'q35_seabios': (),
            'q35_ovmf_ivshmem': (),
-           'ram': ('system_reset',),
+           'ram': (),
            'kernel_6_12': ('panic',)}
 
 for _where, _args in SAMPLES.items():

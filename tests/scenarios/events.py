@@ -225,7 +225,7 @@ def commands_are_run_at_load_6_1():
     commands_at_load('6.1')
 
 
-@case
+@case(long=True)
 def commands_are_run_at_load_6_12():
     commands_at_load('6.12')
 
@@ -600,7 +600,7 @@ def user_space_declares_and_appends_6_1():
     user_events('6.1')
 
 
-@case
+@case(long=True)
 def user_space_declares_and_appends_6_12():
     user_events('6.12')
 

@@ -359,7 +359,7 @@ def functions_on_6_1():
     on('6.1', functions, modules_come_and_go)
 
 
-@case(timeout=600)
+@case(long=True, timeout=600)
 def functions_on_6_12():
     on('6.12', functions, modules_come_and_go)
 
