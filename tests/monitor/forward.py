@@ -153,7 +153,8 @@ def what_is_overwritten_is_counted_exactly():
         time.sleep(1)
         world.dlogd.kill()
         world.sims.do('rate 40000')
-        time.sleep(2)
+        # More than three laps, however long that takes here.
+        until('a lap', lambda: sum(world.sims.ledger().values()) > 40000, 30)
         ledger = world.quiet()
         world.dlogd.start()
 
